@@ -1,0 +1,129 @@
+#include "core/heap/arena.h"
+
+#include <cstring>
+
+#include "core/base/metadata.h"
+#include "core/base/own_ranges.h"
+#include "platform/memory.h"
+#include "platform/process.h"
+
+namespace gcm {
+namespace {
+
+// Growing in small steps keeps what is committed close to what is used; each step costs four
+// system calls at most.
+constexpr size_t kGrowStep = kMiB;
+constexpr size_t kSmallestReservation = kMiB;
+constexpr size_t kExtentCapacity = 1024;
+
+// The first reservation: what the address space allows, and at most 1/16 of a limit on it, since
+// a reservation counts against RLIMIT_AS in full.
+size_t ReservationUnder(size_t wanted) {
+  size_t limit = process::AddressSpaceLimit();
+  if (limit != SIZE_MAX) wanted = Min(wanted, RoundDown(limit / 16, kMiB));
+  return Max(wanted, kSmallestReservation);
+}
+
+}  // namespace
+
+bool Arena::Init(const ArenaConfig& config) {
+  config_ = config;
+  if (!tables_.Init()) return false;
+  if (extents_ == nullptr) {
+    extents_ = static_cast<Extent*>(metadata::Allocate(kExtentCapacity * sizeof(Extent)));
+    if (extents_ == nullptr) return false;
+    extent_capacity_ = kExtentCapacity;
+  }
+  for (size_t size = ReservationUnder(config.first_reservation); size >= kSmallestReservation;
+       size /= 2) {
+    if (AddExtent(size, config.hint)) return true;
+  }
+  return false;
+}
+
+bool Arena::AddExtent(size_t size, uintptr_t hint) {
+  size_t n = extent_count_.load(std::memory_order_relaxed);
+  if (n == extent_capacity_) {
+    // Twice the room; observers of the old list go on reading it, so it is not reused.
+    auto* wider =
+        static_cast<Extent*>(metadata::Allocate(2 * extent_capacity_ * sizeof(Extent)));
+    if (wider == nullptr) return false;
+    memcpy(wider, extents_, n * sizeof(Extent));
+    extents_ = wider;
+    extent_capacity_ *= 2;
+  }
+  size = RoundUp(size, Max(memory::PageSize(), kPageSize));
+  uintptr_t start = metadata::ReserveOwn(size, hint, "gcmalloc: heap");
+  if (start == 0) return false;
+  if (start + size > SideTables::kAddressEnd) {
+    memory::Release(start, size);
+    return false;
+  }
+  if (n > 0 && extents_[n - 1].end == start) {  // the reservation could be extended in place
+    extents_[n - 1].end = start + size;
+    return true;
+  }
+  extents_[n] = {start, start, start + size};
+  // pairs with: extent_count()
+  extent_count_.store(n + 1, std::memory_order_release);
+  return true;
+}
+
+Range Arena::Grow(size_t size) {
+  size_t n = extent_count_.load(std::memory_order_relaxed);
+  if (n == 0) return {};
+  Range taken = TakeFrom(&extents_[n - 1], size);
+  if (taken.size() != 0) return taken;
+  // An earlier extent may have room that was too small for another request.
+  for (size_t i = 0; i + 1 < n; ++i) {
+    if (extents_[i].end - extents_[i].ready >= size) {
+      taken = TakeFrom(&extents_[i], size);
+      if (taken.size() != 0) return taken;
+    }
+  }
+  // The reservation is spent: more just behind it, or wherever the system gives it. Reservations
+  // grow with the heap, so their number grows with its logarithm.
+  size_t step = Min(kGiB, Max(kMiB, ReservationUnder(grown_ / 4)));
+  if (config_.first_reservation < step) step = config_.first_reservation;
+  for (size_t wanted = Max(size, step);; wanted = Max(size, wanted / 2)) {
+    if (AddExtent(wanted, extents_[n - 1].end)) break;
+    if (wanted == size) return {};
+  }
+  n = extent_count_.load(std::memory_order_relaxed);
+  return TakeFrom(&extents_[n - 1], size);
+}
+
+Range Arena::TakeFrom(Extent* extent, size_t size) {
+  size_t room = extent->end - extent->ready;
+  if (room < size) return {};
+  const size_t unit = Max(memory::PageSize(), kPageSize);
+  size_t generous = Min(room, RoundUp(size, kGrowStep));
+  for (size_t take : {generous, Min(room, RoundUp(size, unit))}) {
+    uintptr_t lo = extent->ready, hi = lo + take;
+#ifdef GCM_TEST_PUBLISH_EARLY
+    Publish(lo, hi);
+    Step();
+#endif
+    if (!memory::Prepare(lo, take)) continue;
+    Step();
+    if (!tables_.MapBits(lo, hi)) continue;
+    Step();
+    if (!tables_.MapCards(lo, hi)) continue;
+    Step();
+    if (!tables_.MapSpans(lo, hi)) continue;
+    Step();
+    extent->ready = hi;
+    grown_ += take;
+    Publish(lo, hi);
+    return {lo, hi};
+  }
+  return {};
+}
+
+void Arena::Publish(uintptr_t lo, uintptr_t used) {
+  // pairs with: the acquires in Contains, lo and used
+  if (lo < lo_.load(std::memory_order_relaxed)) lo_.store(lo, std::memory_order_release);
+  if (used > used_.load(std::memory_order_relaxed)) used_.store(used, std::memory_order_release);
+}
+
+}  // namespace gcm

@@ -1,0 +1,262 @@
+#include "core/heap/page_heap.h"
+
+#include "platform/clock.h"
+#include "platform/memory.h"
+
+namespace gcm {
+
+void PageHeap::InsertRun(Span* run) {
+  run->state.store(SpanState::kFree, std::memory_order_relaxed);
+  run->owner.store(kOwnerNone, std::memory_order_relaxed);
+  run->size_class = kLargeClass;
+  run->slots = 0;
+  run = Join(run, run->end());
+  run = Join(run, run->start - 1);
+  arena_.tables().SetRun(run->start, run->end(), run);
+  IndexOf(run).Add(run);
+}
+
+// Joins `run`, which is not in an index, with the free run that `neighbour` lies in, if it is one
+// of the same kind.
+Span* PageHeap::Join(Span* run, uintptr_t neighbour) {
+  Span* other = arena_.SpanOf(neighbour);
+  if (other == nullptr || other->state.load(std::memory_order_relaxed) != SpanState::kFree ||
+      other->resident != run->resident) {
+    return run;
+  }
+  if (other->end() != run->start && run->end() != other->start) return run;  // a stale entry
+  IndexOf(other).Remove(other);
+  arena_.tables().SetRun(other->start, other->end(), nullptr);
+  run->start = Min(run->start, other->start);
+  run->pages += other->pages;
+  run->zero = run->zero && other->zero;
+  run->freed_at = Max(run->freed_at, other->freed_at);
+  DeleteSpan(other);
+  return run;
+}
+
+bool PageHeap::GrowBy(size_t pages) {
+  Span* run = NewSpan(0);
+  if (run == nullptr) return false;
+  Range fresh = arena_.Grow(pages * kPageSize);
+  if (fresh.size() == 0) {
+    DeleteSpan(run);
+    return false;
+  }
+  run->start = fresh.lo;
+  run->pages = fresh.size() / kPageSize;
+  run->zero = true;
+  run->resident = false;
+  run->freed_at = 0;
+  InsertRun(run);
+  return true;
+}
+
+Span* PageHeap::Find(size_t pages) {
+  if (Span* run = resident_.Find(pages)) return run;
+  if (Span* run = released_.Find(pages)) return run;
+  // Much lies about in pieces that are too short: release them, so that they can join.
+  size_t idle = resident_.pages();
+  if (pages >= 16 && idle >= pages && idle >= in_use_pages() / 8) {
+    ScavengeLocked(UINT64_MAX, 0);
+    if (Span* run = released_.Find(pages)) return run;
+  }
+  if (!GrowBy(pages)) {
+    // Refused: whatever is free and joins.
+    ScavengeLocked(UINT64_MAX, 0);
+    return released_.Find(pages);
+  }
+  return released_.Find(pages);
+}
+
+// Cuts `pages` pages off the front of `run`, which is in no index, and gives back the rest.
+Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
+  if (run->pages == pages && run->capacity == words) return run;
+  Span* span = NewSpan(words);
+  if (span == nullptr) return nullptr;
+  span->start = run->start;
+  span->pages = pages;
+  span->zero = run->zero;
+  span->resident = run->resident;
+  span->freed_at = run->freed_at;
+  if (run->pages == pages) {
+    DeleteSpan(run);
+    return span;
+  }
+  run->start += pages * kPageSize;
+  run->pages -= pages;
+  arena_.tables().SetRun(run->start, run->end(), run);
+  IndexOf(run).Add(run);
+  return span;
+}
+
+Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
+  LockGuard guard(lock_);
+  size_t slack = alignment > kPageSize ? alignment / kPageSize - 1 : 0;
+  if (pages + slack < pages) return nullptr;
+  Span* run = Find(pages + slack);
+  if (run == nullptr) return nullptr;
+  IndexOf(run).Remove(run);
+  if (slack != 0) {
+    size_t lead = (RoundUp(run->start, alignment) - run->start) / kPageSize;
+    if (lead != 0) {
+      Span* front = NewSpan(0);
+      if (front == nullptr) {
+        InsertRun(run);
+        return nullptr;
+      }
+      front->start = run->start;
+      front->pages = lead;
+      front->zero = run->zero;
+      front->resident = run->resident;
+      front->freed_at = run->freed_at;
+      front->state.store(SpanState::kFree, std::memory_order_relaxed);
+      run->start += lead * kPageSize;
+      run->pages -= lead;
+      arena_.tables().SetRun(front->start, front->end(), front);
+      IndexOf(front).Add(front);
+    }
+  }
+  Span* span = TakeFront(run, pages, words);
+  if (span == nullptr) {
+    InsertRun(run);
+    return nullptr;
+  }
+  // The entries of the run's ends must not be found any more; Publish overwrites them.
+  arena_.tables().SetRun(span->start, span->end(), nullptr);
+  span->state.store(SpanState::kInUse, std::memory_order_relaxed);
+  in_use_pages_.store(in_use_pages() + pages, std::memory_order_relaxed);
+  return span;
+}
+
+void PageHeap::Publish(Span* span) {
+  arena_.tables().SetSpan(span->start, span->end(), span);
+}
+
+void PageHeap::Free(Span* span) {
+  uint64_t now = scavenge_delay_ == UINT64_MAX ? 0 : clock::Coarse();
+  LockGuard guard(lock_);
+  FreeLocked(span, now);
+  ScavengeSometimes(now);
+}
+
+void PageHeap::FreeLocked(Span* span, uint64_t now) {
+  arena_.tables().SetSpan(span->start, span->end(), nullptr);
+  in_use_pages_.store(in_use_pages() - span->pages, std::memory_order_relaxed);
+  span->freed_at = now;
+  span->resident = true;
+  span->zero = false;
+  if (scavenge_delay_ == 0) ReleaseRun(span);
+  InsertRun(span);
+}
+
+bool PageHeap::Extend(Span* span, size_t extra) {
+  LockGuard guard(lock_);
+  Span* next = arena_.SpanOf(span->end());
+  if (next == nullptr || next->state.load(std::memory_order_relaxed) != SpanState::kFree ||
+      next->start != span->end()) {
+    next = nullptr;
+  }
+  size_t have = next == nullptr ? 0 : next->pages;
+  if (have < extra) {
+    // At the end of what has been grown, more may come directly behind.
+    size_t n = arena_.extent_count();
+    const Arena::Extent& last = arena_.extent(n - 1);
+    uintptr_t tail = next == nullptr ? span->end() : next->end();
+    if (last.ready != tail || last.end - last.ready < (extra - have) * kPageSize) return false;
+    if (!GrowBy(extra - have)) return false;
+    next = arena_.SpanOf(span->end());
+    if (next == nullptr || next->start != span->end()) return false;
+    if (next->pages < extra) {
+      // The new run is released, the one before it resident: make them one.
+      if (!next->resident) return false;
+      IndexOf(next).Remove(next);
+      ReleaseRun(next);
+      InsertRun(next);
+      next = arena_.SpanOf(span->end());
+      if (next == nullptr || next->start != span->end() || next->pages < extra) return false;
+    }
+  }
+  IndexOf(next).Remove(next);
+  arena_.tables().SetRun(next->start, next->end(), nullptr);
+  if (next->pages == extra) {
+    DeleteSpan(next);
+  } else {
+    next->start += extra * kPageSize;
+    next->pages -= extra;
+    arena_.tables().SetRun(next->start, next->end(), next);
+    IndexOf(next).Add(next);
+  }
+  uintptr_t old_end = span->end();
+  span->pages += extra;
+  span->zero = false;
+  // A chunk that the block now covers wholly gets its one entry, too.
+  arena_.tables().SetSpan(Max(span->start, RoundDown(old_end - 1, kChunkSize)), span->end(), span);
+  in_use_pages_.store(in_use_pages() + extra, std::memory_order_relaxed);
+  return true;
+}
+
+void PageHeap::Trim(Span* span, size_t pages) {
+  Span* tail = NewSpan(0);
+  if (tail == nullptr) return;  // the pages stay with the block
+  uint64_t now = clock::Coarse();
+  LockGuard guard(lock_);
+  tail->start = span->start + pages * kPageSize;
+  tail->pages = span->pages - pages;
+  tail->state.store(SpanState::kInUse, std::memory_order_relaxed);
+  uintptr_t old_end = span->end();
+  // The chunk in which the cut lies is no longer covered wholly: its entries one by one.
+  arena_.tables().SetSpan(RoundDown(tail->start, kChunkSize) >= span->start
+                              ? RoundDown(tail->start, kChunkSize)
+                              : tail->start,
+                          old_end, nullptr);
+  span->pages = pages;
+  arena_.tables().SetSpan(Max(span->start, RoundDown(span->end() - 1, kChunkSize)), span->end(), span);
+  FreeLocked(tail, now);
+}
+
+size_t PageHeap::ReleaseRun(Span* run) {
+  if (!memory::Decommit(run->start, run->pages * kPageSize)) return 0;
+  run->resident = false;
+  run->zero = true;
+  released_total_ += run->pages * kPageSize;
+  return run->pages * kPageSize;
+}
+
+size_t PageHeap::ScavengeLocked(uint64_t now, uint64_t age) {
+  size_t released = 0;
+  resident_.ForEach([&](Span* run) {
+    if (now - run->freed_at < age) return;
+    resident_.Remove(run);
+    released += ReleaseRun(run);
+    // Joining may take runs out of the released index only, so the walk over the resident one
+    // goes on; a run that could not be released returns to where it was.
+    InsertRun(run);
+  });
+  return released;
+}
+
+void PageHeap::ScavengeSometimes(uint64_t now) {
+  if (scavenge_delay_ == UINT64_MAX || scavenge_delay_ == 0 || now < next_scavenge_) return;
+  next_scavenge_ = now + Max(clock::kSecond / 4, scavenge_delay_ / 8);
+  ScavengeLocked(now, scavenge_delay_);
+}
+
+size_t PageHeap::Scavenge(uint64_t now, uint64_t age) {
+  LockGuard guard(lock_);
+  return ScavengeLocked(now, age);
+}
+
+PageHeap::Counters PageHeap::Count() {
+  LockGuard guard(lock_);
+  Counters c{};
+  c.in_use_pages = in_use_pages();
+  c.resident_free_pages = resident_.pages();
+  c.released_free_pages = released_.pages();
+  c.released_total_bytes = released_total_;
+  resident_.ForEach([&](Span*) { ++c.runs; });
+  released_.ForEach([&](Span*) { ++c.runs; });
+  return c;
+}
+
+}  // namespace gcm

@@ -1,0 +1,100 @@
+// The page heap: hands out spans, takes them back, joins free neighbours, and returns unused pages
+// to the system after a while.
+//
+// Free runs are of two kinds, which are not joined with each other: resident ones (their pages may
+// hold memory) and released ones (reading them gives zero). Resident runs are used first.
+// All functions take the heap's lock, the lowest in rank; none of them allocates but descriptors.
+#pragma once
+
+#include "core/heap/arena.h"
+#include "core/heap/run_index.h"
+#include "core/heap/span.h"
+#include "platform/mutex.h"
+
+namespace gcm {
+
+class PageHeap {
+ public:
+  struct Counters {
+    size_t in_use_pages;
+    size_t resident_free_pages;
+    size_t released_free_pages;
+    size_t released_total_bytes;  // given back to the system so far
+    size_t runs;
+  };
+
+  // Nanoseconds after which a free resident run is released; 0 at once, UINT64_MAX never.
+  void SetScavengeDelay(uint64_t delay) { scavenge_delay_ = delay; }
+
+  bool Init(const ArenaConfig& config) { return arena_.Init(config); }
+
+  // A span of `pages` pages whose start is a multiple of `alignment` bytes (a power of two), with
+  // room for bitmaps of `words` words, in state kInUse but not yet entered in the side tables:
+  // the caller fills it in, then calls Publish. nullptr when the system has no more memory.
+  Span* Allocate(size_t pages, size_t alignment, unsigned words);
+  // Enters the span in the side tables: from here on look-ups find it. Without the lock.
+  void Publish(Span* span);
+  void Free(Span* span);
+
+  // Takes `extra` pages directly behind the span, if they are free. The span must be large.
+  bool Extend(Span* span, size_t extra);
+  // Gives back all pages behind the first `pages` of a large span.
+  void Trim(Span* span, size_t pages);
+
+  // Releases resident runs that have been free for at least `age` nanoseconds. Bytes released.
+  size_t Scavenge(uint64_t now, uint64_t age);
+
+  Counters Count();
+  size_t in_use_pages() const { return in_use_pages_.load(std::memory_order_relaxed); }
+
+  Arena& arena() { return arena_; }
+  const Arena& arena() const { return arena_; }
+
+  // Every span in use, in the order of addresses. With the world stopped, or for statistics under
+  // the lock. `fn` must not change the heap, but may free the span it was given through FreeLocked.
+  template <typename Fn>
+  void ForEachSpan(Fn fn);
+
+  Mutex& lock() { return lock_; }
+  // For the sweeper, which holds the lock for the whole walk.
+  void FreeLocked(Span* span, uint64_t now);
+
+ private:
+  RunIndex& IndexOf(const Span* run) { return run->resident ? resident_ : released_; }
+  bool GrowBy(size_t pages);
+  Span* Find(size_t pages);
+  Span* TakeFront(Span* run, size_t pages, unsigned words);
+  void InsertRun(Span* run);
+  Span* Join(Span* run, uintptr_t neighbour);
+  size_t ScavengeLocked(uint64_t now, uint64_t age);
+  void ScavengeSometimes(uint64_t now);
+  size_t ReleaseRun(Span* run);
+
+  Mutex lock_;
+  Arena arena_;
+  RunIndex resident_;
+  RunIndex released_;
+  std::atomic<size_t> in_use_pages_{0};
+  size_t released_total_ = 0;
+  uint64_t scavenge_delay_ = UINT64_MAX;
+  uint64_t next_scavenge_ = 0;
+};
+
+template <typename Fn>
+void PageHeap::ForEachSpan(Fn fn) {
+  // Later extents usually lie higher; the order only has to be the same for all walks.
+  for (size_t i = 0; i < arena_.extent_count(); ++i) {
+    const Arena::Extent& extent = arena_.extent(i);
+    for (uintptr_t at = extent.start; at < extent.ready;) {
+      Span* span = arena_.tables().SpanAt(at);
+      if (span == nullptr) {  // taken from the page heap, not yet published: one page at a time
+        at += kPageSize;
+        continue;
+      }
+      at = span->end();
+      if (span->InUse()) fn(span);
+    }
+  }
+}
+
+}  // namespace gcm

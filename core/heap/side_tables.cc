@@ -1,0 +1,126 @@
+#include "core/heap/side_tables.h"
+
+#include "core/base/metadata.h"
+#include "platform/memory.h"
+
+namespace gcm {
+
+bool SideTables::Init() {
+  if (directory_ != nullptr) return true;
+  // The smallest piece of arena for which each table has whole pages of the kernel: cards and
+  // spans have a byte for 512, so a page of 4 KiB stands for 2 MiB.
+  granule_ = Max(memory::PageSize() * kCardSize, kChunkSize / kMaxGranules);
+  uintptr_t place = metadata::ReserveOwn(kDirectoryEntries * sizeof(void*), 0, "gcmalloc: directory");
+  if (place == 0) return false;
+  directory_ = PointerTo<std::atomic<Chunk*>>(place);
+  return true;
+}
+
+// The directory is readable for all of [lo, hi) and for what lies between that and the part that
+// was readable before: foreign words in between are looked up, too.
+bool SideTables::MapDirectory(uintptr_t lo, uintptr_t hi) {
+  const size_t page = memory::PageSize();
+  Range want{RoundDown(AddressOf(&directory_[lo >> kChunkShift]), page),
+             RoundUp(AddressOf(&directory_[(hi - 1) >> kChunkShift] + 1), page)};
+  Range& have = directory_mapped_;
+  if (have.size() == 0) {
+    if (!memory::Prepare(want.lo, want.size())) return false;
+    metadata::CountMapped(want.size());
+    have = want;
+    return true;
+  }
+  if (want.lo < have.lo) {
+    if (!memory::Prepare(want.lo, have.lo - want.lo)) return false;
+    have.lo = want.lo;
+  }
+  if (want.hi > have.hi) {
+    if (!memory::Prepare(have.hi, want.hi - have.hi)) return false;
+    have.hi = want.hi;
+  }
+  return true;
+}
+
+SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
+  std::atomic<Chunk*>& entry = directory_[address >> kChunkShift];
+  Chunk* chunk = entry.load(std::memory_order_relaxed);
+  if (chunk != nullptr) return chunk;
+  uintptr_t place = metadata::ReserveOwn(kChunkBlock, 0, "gcmalloc: tables");
+  if (place == 0) return nullptr;
+  if (!memory::Prepare(place, kHeaderSize)) {
+    memory::Release(place, kChunkBlock);
+    return nullptr;
+  }
+  metadata::CountMapped(memory::PageSize());  // of the header one page is ever touched
+  chunk = PointerTo<Chunk>(place);
+  // pairs with: the acquire in ChunkAt
+  entry.store(chunk, std::memory_order_release);
+  return chunk;
+}
+
+bool SideTables::MapPart(Part part, uintptr_t lo, uintptr_t hi) {
+  if (!MapDirectory(lo, hi)) return false;
+  for (uintptr_t at = RoundDown(lo, kChunkSize); at < hi; at += kChunkSize) {
+    Chunk* chunk = EnsureChunk(at);
+    if (chunk == nullptr) return false;
+    size_t first = lo > at ? (lo - at) / granule_ : 0;
+    size_t last = (Min(hi - at, kChunkSize) - 1) / granule_;
+    if (!MapGranules(chunk, part, first, last)) return false;
+  }
+  return true;
+}
+
+bool SideTables::MapGranules(Chunk* chunk, Part part, size_t first, size_t last) {
+  const uintptr_t table = part == kSpans  ? AddressOf(chunk->spans())
+                          : part == kBits ? AddressOf(chunk->bits())
+                                          : AddressOf(chunk->cards());
+  const size_t whole = part == kSpans ? kSpansSize : part == kBits ? kBitsSize : kCardsSize;
+  const size_t piece = whole / (kChunkSize / granule_);
+  uint64_t& mapped = chunk->mapped[part];
+  for (size_t g = first; g <= last;) {
+    if ((mapped >> g & 1) != 0) {
+      ++g;
+      continue;
+    }
+    size_t end = g;  // neighbours in one call
+    while (end <= last && (mapped >> end & 1) == 0) ++end;
+    if (!memory::Prepare(table + g * piece, (end - g) * piece)) return false;
+    metadata::CountMapped((end - g) * piece);
+    for (; g < end; ++g) mapped |= uint64_t{1} << g;
+  }
+  return true;
+}
+
+void SideTables::SetSpan(uintptr_t lo, uintptr_t hi, Span* span) {
+  for (uintptr_t at = lo; at < hi;) {
+    Chunk* chunk = ChunkAt(at);
+    uintptr_t chunk_start = RoundDown(at, kChunkSize);
+    uintptr_t stop = Min(hi, chunk_start + kChunkSize);
+    size_t first = at % kChunkSize / kPageSize;
+    size_t last = (stop - 1) % kChunkSize / kPageSize;
+    if (stop - at == kChunkSize) {
+      // pairs with: the acquires in SpanAt and SpanAround
+      chunk->spans()[first].store(span, std::memory_order_release);
+      chunk->spans()[last].store(span, std::memory_order_release);
+      chunk->whole.store(span, std::memory_order_release);
+      // A block that grew over the chunk page by page left entries that nobody else clears.
+      for (size_t i = first + 1; i < last && chunk->spans()[i].load(std::memory_order_relaxed); ++i) {
+        chunk->spans()[i].store(nullptr, std::memory_order_relaxed);
+      }
+    } else {
+      for (size_t i = first; i <= last; ++i) {
+        // pairs with: the acquires in SpanAt and SpanAround
+        chunk->spans()[i].store(span, std::memory_order_release);
+      }
+    }
+    at = stop;
+  }
+}
+
+void SideTables::SetRun(uintptr_t lo, uintptr_t hi, Span* run) {
+  for (uintptr_t at : {lo, hi - kPageSize}) {
+    // pairs with: the acquires in SpanAt and SpanAround
+    ChunkAt(at)->spans()[at % kChunkSize / kPageSize].store(run, std::memory_order_release);
+  }
+}
+
+}  // namespace gcm

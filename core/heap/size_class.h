@@ -1,0 +1,115 @@
+// Size classes: which slot a request gets, and how many slots a span holds.
+//
+// Laws:
+//  - A request of n bytes needs a slot of at least n + 1 bytes, so that a pointer one past its end
+//    still points into the slot (SPEC section 4). Usable are the slot's size less one.
+//  - Slots are multiples of 16 bytes; above 256 bytes the classes grow by an eighth of a doubling
+//    and carry 16 bytes more than the round number, which the most frequent requests ask for.
+//    So at most 1/8 of a slot, or 16 bytes with the padding, is wasted.
+//  - A request with an alignment gets a class whose size is a multiple of it: besides the common
+//    classes there are "aligned" ones, multiples of 64 and more, which only such requests use.
+// Checked exhaustively in tests/unit/heap/size_class_test.cc.
+#pragma once
+
+#include "platform/base.h"
+
+namespace gcm {
+
+inline constexpr size_t kPageShift = 12;
+inline constexpr size_t kPageSize = size_t{1} << kPageShift;  // the heap's unit, not the kernel's
+inline constexpr size_t kMinAlignment = 16;
+inline constexpr size_t kMaxSmallRequest = 32 * kKiB;
+inline constexpr size_t kMaxObjectsPerSpan = 512;
+
+inline constexpr unsigned kCommonClasses = 16 + 1 + 7 * 8;
+inline constexpr unsigned kAlignedClasses = 28;
+inline constexpr unsigned kClasses = kCommonClasses + kAlignedClasses;
+inline constexpr uint8_t kLargeClass = 255;  // a span of one block, from the page heap
+
+struct SizeClass {
+  uint32_t size;        // bytes of a slot
+  uint16_t pages;       // of a span
+  uint16_t slots;       // in a span
+  uint32_t reciprocal;  // (offset * reciprocal) >> 32 == offset / size, for offsets in a span
+  uint16_t words;       // of a bitmap with a bit for each slot
+};
+
+struct SizeClassTable {
+  SizeClass classes[kClasses];
+  // (request + 1 + 15) / 16 -> class, for requests of up to 1024 bytes.
+  uint8_t small[66];
+  // (request + 1 + 127) / 128 -> class, for the others up to kMaxSmallRequest.
+  uint8_t medium[kMaxSmallRequest / 128 + 2];
+};
+
+namespace internal {
+
+constexpr uint16_t PagesForSlot(size_t size) {
+  // Enough slots that a refill is rare, few enough that a span in use for one block is cheap.
+  size_t want = size <= 128    ? 8 * kKiB
+                : size <= 1040 ? 16 * kKiB
+                : size <= 4112 ? 32 * kKiB
+                               : 4 * size;
+  if (want / size > kMaxObjectsPerSpan) want = size * kMaxObjectsPerSpan;
+  size_t pages = RoundUp(want, kPageSize) / kPageSize;
+  // A tail of at most 1/16, else the best within the next eight.
+  size_t best = pages, best_tail = kPageSize * 64;
+  for (size_t p = pages; p < pages + 8; ++p) {
+    size_t tail = p * kPageSize % size;
+    if (tail * 16 <= p * kPageSize) return static_cast<uint16_t>(p);
+    if (tail * best < best_tail * p) {
+      best = p;
+      best_tail = tail;
+    }
+  }
+  return static_cast<uint16_t>(best);
+}
+
+constexpr SizeClass MakeClass(size_t size) {
+  SizeClass c{};
+  c.size = static_cast<uint32_t>(size);
+  c.pages = PagesForSlot(size);
+  c.slots = static_cast<uint16_t>(Min(c.pages * kPageSize / size, kMaxObjectsPerSpan));
+  c.reciprocal = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
+  c.words = static_cast<uint16_t>((c.slots + 63) / 64);
+  return c;
+}
+
+constexpr SizeClassTable MakeTable() {
+  SizeClassTable t{};
+  unsigned n = 0;
+  for (size_t size = 16; size <= 256; size += 16) t.classes[n++] = MakeClass(size);
+  t.classes[n++] = MakeClass(256 + 16);
+  for (size_t base = 256; base < kMaxSmallRequest; base *= 2) {
+    for (size_t i = 1; i <= 8; ++i) t.classes[n++] = MakeClass(base + i * base / 8 + 16);
+  }
+  for (size_t base = 256; base < kMaxSmallRequest; base *= 2) {
+    for (size_t i = 5; i <= 8; ++i) t.classes[n++] = MakeClass(base * i / 4);
+  }
+  unsigned c = 0;
+  for (size_t i = 0; i < sizeof(t.small); ++i) {
+    while (t.classes[c].size < i * 16) ++c;
+    t.small[i] = static_cast<uint8_t>(c);
+  }
+  c = 0;
+  for (size_t i = 0; i < sizeof(t.medium); ++i) {
+    while (c + 1 < kCommonClasses && t.classes[c].size < i * 128) ++c;
+    t.medium[i] = static_cast<uint8_t>(c);
+  }
+  return t;
+}
+
+}  // namespace internal
+
+inline constexpr SizeClassTable kSizeClasses = internal::MakeTable();
+
+// The class for a request of at most kMaxSmallRequest bytes.
+GCM_INLINE unsigned ClassFor(size_t request) {
+  if (GCM_LIKELY(request <= 1024)) return kSizeClasses.small[(request + kMinAlignment) / 16];
+  return kSizeClasses.medium[(request + 128) / 128];
+}
+
+// The class for a request with an alignment of at most kPageSize; kLargeClass if there is none.
+unsigned ClassForAligned(size_t request, size_t alignment);
+
+}  // namespace gcm

@@ -1,0 +1,118 @@
+#include "core/heap/span.h"
+
+#include <cstring>
+
+#include "core/base/metadata.h"
+#include "platform/mutex.h"
+
+namespace gcm {
+namespace {
+
+// Descriptors by the words of their bitmaps: 0, 1, 2, 4, 8.
+constexpr unsigned kPools = 5;
+struct Pool {
+  Mutex lock;
+  Span* free[kPools] = {};
+};
+Pool g_pool;
+
+unsigned PoolFor(unsigned words) {
+  return words == 0 ? 0 : words == 1 ? 1 : words == 2 ? 2 : words <= 4 ? 3 : 4;
+}
+constexpr unsigned kCapacity[kPools] = {0, 1, 2, 4, 8};
+
+size_t SizeOf(unsigned pool) {
+  return RoundUp(sizeof(Span) + 2 * sizeof(uint64_t) * kCapacity[pool], 64);
+}
+
+}  // namespace
+
+Span* NewSpan(unsigned words) {
+  unsigned pool = PoolFor(words);
+  Span* span;
+  {
+    LockGuard guard(g_pool.lock);
+    span = g_pool.free[pool];
+    if (span != nullptr) {
+      g_pool.free[pool] = span->next;
+    } else {
+      size_t size = SizeOf(pool);
+      size_t count = 4096 / size;
+      auto* memory = static_cast<char*>(metadata::Allocate(size * count));
+      if (memory == nullptr) return nullptr;
+      span = reinterpret_cast<Span*>(memory);
+      span->capacity = static_cast<uint8_t>(kCapacity[pool]);
+      for (size_t i = 1; i < count; ++i) {
+        Span* more = reinterpret_cast<Span*>(memory + i * size);
+        more->capacity = static_cast<uint8_t>(kCapacity[pool]);
+        more->next = g_pool.free[pool];
+        g_pool.free[pool] = more;
+      }
+    }
+  }
+  span->next = span->previous = span->next_remote = nullptr;
+  span->large_size = 0;
+  span->slot_size = 0;
+  span->slots = 0;
+  span->words = 0;
+  span->credit = 0;
+  span->size_class = kLargeClass;
+  span->list = SpanList::kNone;
+  span->zero = span->resident = false;
+  span->owner.store(kOwnerNone, std::memory_order_relaxed);
+  // remote_queued is left as it is: a thread that freed into the span's former life may be about
+  // to queue it, and the queue's drain resets it.
+  for (unsigned w = 0; w < words; ++w) {
+    StoreRelaxed(&span->free_bits()[w], uint64_t{0});
+    span->remote_bits()[w].store(0, std::memory_order_relaxed);
+  }
+  return span;
+}
+
+void DeleteSpan(Span* span) {
+  span->state.store(SpanState::kUnused, std::memory_order_relaxed);
+  LockGuard guard(g_pool.lock);
+  unsigned pool = PoolFor(span->capacity);
+  span->next = g_pool.free[pool];
+  g_pool.free[pool] = span;
+}
+
+void ResetSpanPoolLock() { g_pool.lock.Reset(); }
+
+unsigned Span::CountFree() const {
+  unsigned count = 0;
+  for (unsigned w = 0; w < words; ++w) {
+    count += static_cast<unsigned>(__builtin_popcountll(LoadRelaxed(&free_bits()[w])));
+  }
+  return count;
+}
+
+void SpanQueue::PushFront(Span* span) {
+  span->previous = nullptr;
+  span->next = head_;
+  if (head_ != nullptr) head_->previous = span;
+  head_ = span;
+  if (tail_ == nullptr) tail_ = span;
+}
+
+void SpanQueue::PushBack(Span* span) {
+  span->next = nullptr;
+  span->previous = tail_;
+  if (tail_ != nullptr) tail_->next = span;
+  tail_ = span;
+  if (head_ == nullptr) head_ = span;
+}
+
+void SpanQueue::Remove(Span* span) {
+  (span->previous != nullptr ? span->previous->next : head_) = span->next;
+  (span->next != nullptr ? span->next->previous : tail_) = span->previous;
+  span->next = span->previous = nullptr;
+}
+
+Span* SpanQueue::PopFront() {
+  Span* span = head_;
+  if (span != nullptr) Remove(span);
+  return span;
+}
+
+}  // namespace gcm

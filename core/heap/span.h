@@ -1,0 +1,100 @@
+// A span: a run of heap pages that holds slots of one size class, one large block, or nothing.
+//
+// Invariant of a span of slots, for each slot i < slots:
+//   bit i of free_bits   set: the slot may be handed out; clear: it is a block, or on its way
+//   bit i of remote_bits set: it is a block that a thread other than the owner has freed
+// Only the owner writes free_bits, without locks; everybody else sets remote_bits atomically. With
+// the world stopped the collector may write both: a word that the owner was about to store then
+// overwrites what the collector set, which loses free slots until the next cycle, never a block.
+// Descriptors are type-stable: one that was given back is handed out only as a descriptor again.
+#pragma once
+
+#include <atomic>
+
+#include "core/heap/size_class.h"
+#include "platform/base.h"
+
+namespace gcm {
+
+class ThreadCache;
+
+enum class SpanState : uint8_t {
+  kUnused,    // the descriptor is in its pool
+  kFree,      // a run of free pages
+  kInUse,     // slots, or one large block
+};
+
+// Where a span of slots is listed.
+enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
+
+struct Span {
+  // First cache line: all that free() and the look-up of a word need.
+  uintptr_t start;                    // address of the first page
+  std::atomic<uintptr_t> owner;       // ThreadCache, or one of the kOwner* values
+  uint32_t reciprocal;
+  uint32_t slot_size;                 // bytes; 0 for a large block
+  int32_t credit;                     // local frees left before the owner must act
+  uint16_t slots;
+  uint8_t size_class;                 // kLargeClass for a large block
+  std::atomic<SpanState> state;
+  size_t pages;
+  Span* next;
+  Span* previous;
+  // Second line: slow paths.
+  uint64_t freed_at;                  // of a free run: coarse time of the last free
+  size_t large_size;                  // of a large block: usable bytes + 1
+  Span* next_remote;                  // in the owner's queue of spans with remote frees
+  std::atomic<uint32_t> remote_queued;
+  SpanList list;
+  uint8_t words;                      // of each bitmap
+  uint8_t capacity;                   // words that this descriptor has room for
+  bool zero;                          // the pages are known to read as zero
+  bool resident;                      // of a free run: pages may be resident
+
+  uint64_t* free_bits() { return reinterpret_cast<uint64_t*>(this + 1); }
+  const uint64_t* free_bits() const { return reinterpret_cast<const uint64_t*>(this + 1); }
+  std::atomic<uint64_t>* remote_bits() {
+    return reinterpret_cast<std::atomic<uint64_t>*>(free_bits() + capacity);
+  }
+
+  uintptr_t end() const { return start + pages * kPageSize; }
+  bool large() const { return size_class == kLargeClass; }
+  bool InUse() const { return state.load(std::memory_order_relaxed) == SpanState::kInUse; }
+  unsigned IndexOf(uintptr_t offset) const {
+    return static_cast<unsigned>((offset * reciprocal) >> 32);
+  }
+  // Bits of word `w` that stand for slots.
+  uint64_t ValidBits(unsigned w) const {
+    unsigned rest = slots - w * 64u;
+    return rest >= 64 ? ~uint64_t{0} : (uint64_t{1} << rest) - 1;
+  }
+  unsigned CountFree() const;
+};
+static_assert(sizeof(Span) == 128);
+
+// Values of Span::owner that are no thread cache. A thread without a cache compares unequal to all.
+inline constexpr uintptr_t kOwnerNone = 1;     // in a central list, large, or a free run
+inline constexpr uintptr_t kOwnerCareful = 1;  // bit 0 beside a cache's address: no fast free
+
+// Pool of descriptors. Thread-safe.
+Span* NewSpan(unsigned words);  // nullptr when metadata memory is exhausted
+void DeleteSpan(Span* span);
+void ResetSpanPoolLock();
+
+// Intrusive doubly linked list.
+class SpanQueue {
+ public:
+  bool empty() const { return head_ == nullptr; }
+  Span* head() const { return head_; }
+  Span* tail() const { return tail_; }
+  void PushFront(Span* span);
+  void PushBack(Span* span);
+  void Remove(Span* span);
+  Span* PopFront();
+
+ private:
+  Span* head_ = nullptr;
+  Span* tail_ = nullptr;
+};
+
+}  // namespace gcm

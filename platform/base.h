@@ -1,0 +1,79 @@
+// The words every layer speaks: integer arithmetic on addresses, and the compiler's attributes.
+// Law: macros of the compiler appear here and nowhere else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define GCM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define GCM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define GCM_NOINLINE __attribute__((noinline))
+#define GCM_INLINE inline __attribute__((always_inline))
+#define GCM_COLD __attribute__((cold, noinline))
+#define GCM_EXPORT __attribute__((visibility("default")))
+// One TLS model for the whole library: a preloaded object has room in the static TLS block, and
+// any other model may allocate on first use.
+#define GCM_TLS __attribute__((tls_model("initial-exec"))) thread_local
+// For functions that read memory they do not own (conservative scanning of stacks and globals).
+#define GCM_NO_SANITIZE \
+  __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
+// Keeps `p` in a register or on the stack up to this point, where a conservative scan finds it.
+#define GCM_KEEP_ALIVE(p) asm volatile("" : : "r"(p) : "memory")
+
+#if defined(__SANITIZE_THREAD__)
+#define GCM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GCM_TSAN 1
+#endif
+#endif
+#ifndef GCM_TSAN
+#define GCM_TSAN 0
+#endif
+
+namespace gcm {
+
+inline constexpr size_t kKiB = size_t{1} << 10;
+inline constexpr size_t kMiB = size_t{1} << 20;
+inline constexpr size_t kGiB = size_t{1} << 30;
+
+constexpr bool IsPowerOfTwo(size_t n) { return n != 0 && (n & (n - 1)) == 0; }
+// `unit` is a power of two. The caller guarantees that n + unit - 1 does not overflow.
+constexpr uintptr_t RoundUp(uintptr_t n, size_t unit) { return (n + unit - 1) & ~(unit - 1); }
+constexpr uintptr_t RoundDown(uintptr_t n, size_t unit) { return n & ~(unit - 1); }
+constexpr size_t DivideUp(size_t n, size_t d) { return (n + d - 1) / d; }
+template <typename T>
+constexpr T Min(T a, T b) {
+  return b < a ? b : a;
+}
+template <typename T>
+constexpr T Max(T a, T b) {
+  return a < b ? b : a;
+}
+
+inline uintptr_t AddressOf(const void* p) { return reinterpret_cast<uintptr_t>(p); }
+template <typename T = void>
+inline T* PointerTo(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// Words that one thread writes and others may read while it does: plain moves to the processor,
+// defined behaviour to the compiler. No order is implied.
+template <typename T>
+GCM_INLINE T LoadRelaxed(const T* p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+template <typename T>
+GCM_INLINE void StoreRelaxed(T* p, T v) {
+  __atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+// Half-open range of addresses, in bytes.
+struct Range {
+  uintptr_t lo = 0;
+  uintptr_t hi = 0;
+  size_t size() const { return hi - lo; }
+  bool Contains(uintptr_t a) const { return a - lo < hi - lo; }
+};
+
+}  // namespace gcm

@@ -1,0 +1,20 @@
+#include "platform/clock.h"
+
+#include <time.h>
+
+namespace gcm::clock {
+namespace {
+
+uint64_t Read(clockid_t id) {
+  timespec t{};
+  clock_gettime(id, &t);  // cannot fail for these clocks, so errno stays as it was
+  return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
+}
+
+}  // namespace
+
+uint64_t Now() { return Read(CLOCK_MONOTONIC); }
+uint64_t Coarse() { return Read(CLOCK_MONOTONIC_COARSE); }
+uint64_t ThreadCpu() { return Read(CLOCK_THREAD_CPUTIME_ID); }
+
+}  // namespace gcm::clock

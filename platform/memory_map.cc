@@ -1,0 +1,151 @@
+#include "platform/memory_map.h"
+
+#include <cerrno>
+#include <cstring>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "platform/memory.h"
+#include "platform/syscall.h"
+
+namespace gcm {
+namespace {
+
+bool StartsWith(const char* text, const char* prefix) {
+  return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool IsDevice(const char* path) {
+  if (!StartsWith(path, "/dev/")) return false;
+  return !StartsWith(path, "/dev/shm/") && !StartsWith(path, "/dev/zero") &&
+         !StartsWith(path, "/dev/hugepages");
+}
+
+// <linux/fs.h> of Linux 6.7; Debian 12's headers are older.
+struct ScanArgument {
+  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, struct pm_scan_arg)
+constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5;
+
+// Bits of an entry of /proc/self/pagemap.
+constexpr uint64_t kEntryPresent = uint64_t{1} << 63, kEntrySwapped = uint64_t{1} << 62,
+                   kEntryFile = uint64_t{1} << 61;
+
+}  // namespace
+
+MemoryMap::MemoryMap()
+    : file_(File::OpenForReading("/proc/self/maps")), lines_(&file_, buffer_, sizeof(buffer_)) {}
+
+bool MemoryMap::Next(Mapping* mapping) {
+  size_t length;
+  while (char* line = lines_.Next(&length)) {
+    if (ParseMapping(line, mapping)) return true;
+  }
+  return false;
+}
+
+bool ParseMapping(const char* line, Mapping* mapping) {
+  const char* p = line;
+  uint64_t lo, hi, ignored, inode;
+  if (!ParseHex(&p, &lo) || *p++ != '-' || !ParseHex(&p, &hi) || *p++ != ' ') return false;
+  if (strlen(p) < 5) return false;
+  mapping->range = {lo, hi};
+  mapping->readable = p[0] == 'r';
+  mapping->writable = p[1] == 'w';
+  mapping->shared = p[3] == 's';
+  p += 5;
+  if (!ParseHex(&p, &ignored) || *p++ != ' ') return false;
+  if (!ParseHex(&p, &ignored) || *p++ != ':' || !ParseHex(&p, &ignored) || *p++ != ' ') {
+    return false;
+  }
+  if (!ParseDecimal(&p, &inode)) return false;
+  while (*p == ' ') ++p;
+  mapping->file_backed = inode != 0;
+  mapping->device = IsDevice(p);
+  mapping->stack = strcmp(p, "[stack]") == 0;
+  // [vvar], [vsyscall]: the kernel's data, which hold no pointer of the program.
+  if (StartsWith(p, "[v")) mapping->readable = false;
+  return true;
+}
+
+PageMap::PageMap() : file_(File::OpenForReading("/proc/self/pagemap")) {}
+
+bool PageMap::NextRun(Range within, Range* run) {
+  if (within.lo >= within.hi) return false;
+  if (ioctl_works_ && ScanByIoctl(within, run)) return true;
+  if (ioctl_works_) return false;
+  return ScanByEntries(within, run);
+}
+
+bool PageMap::ScanByIoctl(Range within, Range* run) {
+  for (;;) {
+    // Answers of an earlier call serve as long as they cover what is asked for now.
+    if (within.lo >= answered_.lo && within.lo < answered_.hi) {
+      while (next_ < count_ && regions_[next_].end <= within.lo) ++next_;
+      if (next_ < count_) {
+        if (regions_[next_].start >= within.hi) return false;
+        *run = {Max<uintptr_t>(regions_[next_].start, within.lo),
+                Min<uintptr_t>(regions_[next_].end, within.hi)};
+        return true;
+      }
+      if (answered_.hi >= within.hi) return false;
+      within.lo = answered_.hi;
+    }
+    ScanArgument scan{};
+    scan.size = sizeof(scan);
+    scan.start = within.lo;
+    scan.end = within.hi;
+    scan.vec = AddressOf(regions_);
+    scan.vec_len = kBatch;
+    scan.category_inverted = kIsFile | kIsZero;
+    scan.category_mask = kIsFile | kIsZero;
+    scan.category_anyof_mask = kIsPresent | kIsSwapped;
+    scan.return_mask = kIsPresent;
+    long n = Syscall(SYS_ioctl, file_.fd(), kPagemapScan, &scan);
+    if (n < 0) {
+      ioctl_works_ = false;
+      return false;
+    }
+    count_ = static_cast<size_t>(n);
+    next_ = 0;
+    answered_ = {within.lo, Max<uintptr_t>(scan.walk_end, within.lo + 1)};
+  }
+}
+
+bool PageMap::ScanByEntries(Range within, Range* run) {
+  const size_t page = memory::PageSize();
+  uint64_t entries[512];
+  run->lo = run->hi = 0;
+  for (uintptr_t at = within.lo; at < within.hi;) {
+    size_t want = Min<size_t>(512, (within.hi - at) / page);
+    long n = file_.ReadAt(entries, want * sizeof(uint64_t), at / page * sizeof(uint64_t));
+    if (n < static_cast<long>(sizeof(uint64_t))) {  // unreadable: all of the rest may hold data
+      if (run->lo == 0) run->lo = at;
+      run->hi = within.hi;
+      return true;
+    }
+    size_t got = static_cast<size_t>(n) / sizeof(uint64_t);
+    for (size_t i = 0; i < got; ++i, at += page) {
+      bool data = (entries[i] & (kEntryPresent | kEntrySwapped)) != 0 && (entries[i] & kEntryFile) == 0;
+      if (data && run->lo == 0) run->lo = at;
+      if (!data && run->lo != 0) {
+        run->hi = at;
+        return true;
+      }
+    }
+  }
+  run->hi = within.hi;
+  return run->lo != 0;
+}
+
+long ReadOwnMemory(uintptr_t from, void* to, size_t size) {
+  iovec local{to, size};
+  iovec remote{PointerTo(from), size};
+  long n = Syscall(SYS_process_vm_readv, Syscall(SYS_getpid), &local, 1, &remote, 1, 0);
+  if (n == -EFAULT) return 0;
+  return n;
+}
+
+}  // namespace gcm

@@ -1,0 +1,69 @@
+// The process's own memory map, as the kernel tells it: mappings from /proc/self/maps, and which
+// of their pages hold data. For the root scan; nothing here allocates.
+#pragma once
+
+#include "platform/base.h"
+#include "platform/file.h"
+
+namespace gcm {
+
+struct Mapping {
+  Range range;
+  bool readable;
+  bool writable;
+  bool shared;
+  bool file_backed;  // has an inode: a file, a memfd, shared anonymous memory
+  bool device;       // a device's memory: reading it may have effects
+  bool stack;        // the main thread's
+};
+
+// Walks the map in the order of addresses. A mapping that changes during the walk may be seen in
+// its old or its new shape.
+class MemoryMap {
+ public:
+  MemoryMap();
+  bool ok() const { return file_.ok(); }
+  bool Next(Mapping* mapping);
+
+ private:
+  File file_;
+  char buffer_[4096 + 512];  // a path may have 4096 bytes
+  LineReader lines_;
+};
+
+// Parses one line of /proc/self/maps. Public for its test.
+bool ParseMapping(const char* line, Mapping* mapping);
+
+// Which pages of a private mapping hold data of the process's own: resident or swapped out, and
+// neither the zero page nor an unmodified page of a file.
+class PageMap {
+ public:
+  PageMap();
+  // False: nothing can be told, every page must be taken for one that holds data.
+  bool ok() const { return file_.ok(); }
+  // The first run of such pages within `within`; false when there is none.
+  bool NextRun(Range within, Range* run);
+
+ private:
+  bool ScanByIoctl(Range within, Range* run);
+  bool ScanByEntries(Range within, Range* run);
+
+  File file_;
+  bool ioctl_works_ = true;
+  // The answers to one system call, for the runs that follow.
+  static constexpr size_t kBatch = 64;
+  struct Region {
+    uint64_t start, end, categories;
+  };
+  Region regions_[kBatch];
+  size_t count_ = 0;
+  size_t next_ = 0;
+  Range answered_{};
+};
+
+// Copies memory of this process that may fault when read. Returns the bytes copied: less than
+// `size` where a page cannot be read; 0 if the first cannot. -errno if the kernel refuses the
+// service as such.
+long ReadOwnMemory(uintptr_t from, void* to, size_t size);
+
+}  // namespace gcm

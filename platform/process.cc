@@ -1,0 +1,131 @@
+#include "platform/process.h"
+
+#include <atomic>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "platform/file.h"
+#include "platform/memory.h"
+#include "platform/message.h"
+#include "platform/syscall.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+namespace gcm::process {
+namespace {
+
+struct DirectoryEntry {
+  uint64_t inode;
+  int64_t offset;
+  unsigned short length;
+  unsigned char type;
+  char name[];
+};
+
+struct TagPage {
+  int pid;
+};
+TagPage* g_tag = nullptr;
+
+}  // namespace
+
+int Pid() { return static_cast<int>(Syscall(SYS_getpid)); }
+int ThreadId() { return static_cast<int>(Syscall(SYS_gettid)); }
+
+unsigned CpuCount() {
+  cpu_set_t set;
+  long n = Syscall(SYS_sched_getaffinity, 0, sizeof(set), &set);
+  if (n <= 0) return 1;
+  unsigned count = 0;
+  for (long i = 0; i < n; ++i) count += static_cast<unsigned>(__builtin_popcount(reinterpret_cast<unsigned char*>(&set)[i]));
+  return Max(count, 1u);
+}
+
+bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
+  long fd = Syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  alignas(16) char buffer[4096];
+  long n;
+  while ((n = Syscall(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0) {
+    for (long at = 0; at < n;) {
+      auto* entry = reinterpret_cast<DirectoryEntry*>(buffer + at);
+      const char* p = entry->name;
+      uint64_t tid;
+      if (ParseDecimal(&p, &tid) && *p == '\0') fn(data, static_cast<int>(tid));
+      at += entry->length;
+    }
+  }
+  Syscall(SYS_close, fd);
+  return n == 0;
+}
+
+unsigned ThreadCount() {
+  // The number of links of the task directory is 2 + threads; stat's field is cheaper to get.
+  char text[1024];
+  if (ReadSmallFile("/proc/self/stat", text, sizeof(text)) <= 0) return 0;
+  const char* p = strrchr(text, ')');
+  if (p == nullptr) return 0;
+  for (int field = 2; field < 20; ++field) {
+    p = strchr(p + 1, ' ');
+    if (p == nullptr) return 0;
+  }
+  ++p;
+  uint64_t count = 0;
+  return ParseDecimal(&p, &count) ? static_cast<unsigned>(count) : 0;
+}
+
+char ThreadState(int tid) {
+  Message path;
+  path.Text("/proc/self/task/").Decimal(static_cast<uint64_t>(tid)).Text("/stat", 6);
+  char text[512];
+  if (ReadSmallFile(path.data(), text, sizeof(text)) <= 0) return 0;
+  const char* p = strrchr(text, ')');
+  return p != nullptr && p[1] == ' ' ? p[2] : '\0';
+}
+
+size_t AddressSpaceLimit() {
+  rlimit limit{};
+  if (Syscall(SYS_prlimit64, 0, RLIMIT_AS, nullptr, &limit) != 0) return SIZE_MAX;
+  return limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : static_cast<size_t>(limit.rlim_cur);
+}
+
+bool IsPrivileged() { return getauxval(AT_SECURE) != 0; }
+
+size_t ResidentBytes() {
+  char text[256];
+  if (ReadSmallFile("/proc/self/statm", text, sizeof(text)) <= 0) return 0;
+  const char* p = text;
+  uint64_t total, resident;
+  if (!ParseDecimal(&p, &total) || *p++ != ' ' || !ParseDecimal(&p, &resident)) return 0;
+  return resident * memory::PageSize();
+}
+
+void MarkParent() {
+  if (g_tag == nullptr) {
+    uintptr_t page = memory::Map(memory::PageSize(), "gcmalloc: fork tag");
+    if (page == 0) return;
+    if (Syscall(SYS_madvise, page, memory::PageSize(), MADV_WIPEONFORK) != 0) {
+      memory::Release(page, memory::PageSize());
+      return;
+    }
+    g_tag = PointerTo<TagPage>(page);
+  }
+  g_tag->pid = Pid();
+}
+
+bool InUnnoticedChild() { return g_tag != nullptr && LoadRelaxed(&g_tag->pid) == 0; }
+
+bool SharesParentMemory() {
+  if (g_tag == nullptr) return false;
+  int pid = LoadRelaxed(&g_tag->pid);
+  return pid != 0 && pid != Pid();
+}
+
+}  // namespace gcm::process

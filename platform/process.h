@@ -1,0 +1,39 @@
+// What the process is: its threads, limits, environment and forks.
+#pragma once
+
+#include "platform/base.h"
+
+namespace gcm::process {
+
+int Pid();
+int ThreadId();
+unsigned CpuCount();
+
+// Runs fn(data, tid) for every thread of the process, the caller's included. A thread that is
+// born during the walk may be missed: repeat until nothing new is seen. False without /proc.
+bool ForEachThread(void (*fn)(void* data, int tid), void* data);
+// Threads in the process as the kernel counts them; 0 when unknown.
+unsigned ThreadCount();
+// The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.
+char ThreadState(int tid);
+
+// The soft limit of a resource in bytes, SIZE_MAX when there is none.
+size_t AddressSpaceLimit();
+
+// True when the process runs with other rights than its caller's (setuid, file capabilities).
+bool IsPrivileged();
+
+// Bytes that the tightest memory cgroup allows; SIZE_MAX when there is none.
+size_t CgroupMemoryLimit();
+
+// Resident bytes of the process; 0 when unknown.
+size_t ResidentBytes();
+
+// The tag page is wiped by the kernel in a forked child, however it was forked.
+// MarkParent() sets it up; InUnnoticedChild() is true in a child that no fork handler has told.
+void MarkParent();
+bool InUnnoticedChild();
+// True in a child that shares its parent's memory (vfork): same tag page, another pid.
+bool SharesParentMemory();
+
+}  // namespace gcm::process

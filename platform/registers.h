@@ -1,0 +1,14 @@
+// The caller's callee-saved registers, spilled where a conservative scan finds them.
+// Law: out-of-line assembly, because attributes and builtins do not stop a compiler (or a
+// sanitizer's entry stub) from keeping a value in a register across the scan.
+#pragma once
+
+#include "platform/base.h"
+
+namespace gcm {
+
+// Calls fn(data, sp) with every callee-saved register of the caller stored at or above `sp` on
+// the stack. Source: Oilpan's PushAllRegistersAndIterateStack.
+extern "C" void GcmWithSpilledRegisters(void (*fn)(void* data, uintptr_t sp), void* data);
+
+}  // namespace gcm
