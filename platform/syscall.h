@@ -46,7 +46,9 @@ GCM_INLINE long RawSyscall(long n, long a = 0, long b = 0, long c = 0, long d = 
 // Takes pointers, integers and enums alike.
 template <typename T>
 GCM_INLINE long SyscallArg(T value) {
-  if constexpr (std::is_pointer_v<T>) {
+  if constexpr (std::is_null_pointer_v<T>) {
+    return 0;
+  } else if constexpr (std::is_pointer_v<T>) {
     return reinterpret_cast<long>(value);
   } else {
     return static_cast<long>(value);

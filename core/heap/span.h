@@ -27,7 +27,7 @@ enum class SpanState : uint8_t {
 // Where a span of slots is listed.
 enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
-struct Span {
+struct alignas(64) Span {
   // First cache line: all that free() and the look-up of a word need.
   uintptr_t start;                    // address of the first page
   std::atomic<uintptr_t> owner;       // ThreadCache, or one of the kOwner* values

@@ -1,0 +1,90 @@
+#include "core/heap/cache_registry.h"
+
+#include <new>
+
+#include "core/base/metadata.h"
+#include "core/heap/heap.h"
+#include "platform/process.h"
+
+namespace gcm {
+
+ThreadCache* CacheRegistry::New() {
+  void* place = metadata::Allocate(sizeof(ThreadCache));
+  if (place == nullptr) return nullptr;
+  auto* cache = new (place) ThreadCache(&g_zero_word);
+  cache->next_ = all_;
+  all_ = cache;
+  return cache;
+}
+
+ThreadCache* CacheRegistry::Attach() {
+  int tid = process::ThreadId();
+  LockGuard guard(lock_);
+  ThreadCache* cache = nullptr;
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+    if (c->live_ && c->tid_ == tid) {
+      // The number is used again: its former thread ended without giving its cache back.
+      c->Retire();
+      c->live_ = false;
+    }
+    if (!c->live_) cache = c;
+  }
+  if (cache == nullptr) cache = New();
+  if (cache == nullptr) return nullptr;
+  cache->live_ = true;
+  cache->tid_ = tid;
+  cache->Reopen();
+  return cache;
+}
+
+void CacheRegistry::Detach(ThreadCache* cache) {
+  CriticalSection::Enter(cache);
+  cache->lock_.Lock();
+  cache->Retire();
+  cache->lock_.Unlock();
+  lock_.Lock();
+  t_cache = &g_empty_cache;
+  cache->live_ = false;
+  lock_.Unlock();
+  // A stop that came meanwhile finds the thread without a cache, outside of any section.
+  CriticalSection::Leave(cache);
+}
+
+void CacheRegistry::RetireDead(bool (*alive)(void* data, int tid), void* data) {
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+    if (!c->live_ || alive(data, c->tid_)) continue;
+    c->Retire();
+    c->live_ = false;
+    c->critical_.store(0, std::memory_order_relaxed);
+    c->lock_.Reset();
+  }
+}
+
+void CacheRegistry::KeepOnly(ThreadCache* mine) {
+  int tid = process::ThreadId();
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+    c->critical_.store(0, std::memory_order_relaxed);
+    c->stop_pending_.store(false, std::memory_order_relaxed);
+    if (c == mine) {
+      c->tid_ = tid;
+    } else if (c->live_) {
+      c->Retire();
+      c->live_ = false;
+    }
+  }
+}
+
+void CacheRegistry::LockAll() {
+  lock_.Lock();
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Lock();
+}
+void CacheRegistry::UnlockAll() {
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Unlock();
+  lock_.Unlock();
+}
+void CacheRegistry::ResetLocks() {
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Reset();
+  lock_.Reset();
+}
+
+}  // namespace gcm

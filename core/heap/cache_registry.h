@@ -1,0 +1,36 @@
+// All thread caches: those of living threads, and those that wait for a new one. Never shrinks, so
+// that observers may hold a cache's address for ever.
+#pragma once
+
+#include "core/heap/thread_cache.h"
+#include "platform/mutex.h"
+
+namespace gcm {
+
+class CacheRegistry {
+ public:
+  // A cache for the calling thread; nullptr without memory.
+  ThreadCache* Attach();
+  // The calling thread's cache goes back; the thread has the empty one then.
+  void Detach(ThreadCache* cache);
+  // With the world stopped: retires the caches of threads for which alive(data, tid) is false.
+  void RetireDead(bool (*alive)(void* data, int tid), void* data);
+  // In a forked child: only the calling thread is left.
+  void KeepOnly(ThreadCache* mine);
+
+  template <typename Fn>
+  void ForEach(Fn fn) {
+    for (ThreadCache* c = all_; c != nullptr; c = c->next_) fn(c);
+  }
+
+  void LockAll();    // around a fork: the registry's lock, then those of all caches
+  void UnlockAll();
+  void ResetLocks();
+
+ private:
+  ThreadCache* New();
+  Mutex lock_;
+  ThreadCache* all_ = nullptr;
+};
+
+}  // namespace gcm

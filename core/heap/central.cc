@@ -1,0 +1,77 @@
+#include "core/heap/central.h"
+
+#include "core/heap/heap.h"
+
+namespace gcm {
+
+Span* CentralLists::Take(unsigned size_class, uintptr_t owner) {
+  List& list = lists_[size_class];
+  LockGuard guard(list.lock);
+  Span* span = list.partial.PopFront();
+  if (span == nullptr) return nullptr;
+  span->list = SpanList::kNone;
+  // pairs with: the acquire in Heap::SettleRemote
+  span->owner.store(owner, std::memory_order_release);
+  return span;
+}
+
+// Lists the span by its bits. True: it is empty and on no list.
+bool CentralLists::ListByFree(List& list, Span* span) {
+  if (span->list == SpanList::kPartial) list.partial.Remove(span);
+  span->list = SpanList::kNone;
+  unsigned free = span->CountFree();
+  if (free == span->slots) return true;
+  if (free != 0) {
+    span->list = SpanList::kPartial;
+    list.partial.PushFront(span);
+  }
+  return false;
+}
+
+void CentralLists::Give(Span* span) {
+  List& list = lists_[span->size_class];
+  bool empty;
+  {
+    LockGuard guard(list.lock);
+    span->list = SpanList::kNone;
+    // pairs with: the acquire in Heap::SettleRemote
+    span->owner.store(kOwnerNone, std::memory_order_release);
+    heap().FoldRemote(span);
+    empty = ListByFree(list, span);
+  }
+  if (empty) heap().pages().Free(span);
+}
+
+bool CentralLists::Settle(Span* span) {
+  // The span may be given back and get another life at any moment; then others have taken over
+  // what the caller knew of, and what is done here does no harm.
+  unsigned size_class = LoadRelaxed(&span->size_class);
+  if (size_class >= kClasses) return true;
+  List& list = lists_[size_class];
+  bool empty;
+  {
+    LockGuard guard(list.lock);
+    if (span->size_class != size_class) return true;
+    if (!span->InUse() || span->owner.load(std::memory_order_relaxed) != kOwnerNone) {
+      return !span->InUse();
+    }
+    heap().FoldRemote(span);
+    empty = ListByFree(list, span);
+  }
+  if (empty) heap().pages().Free(span);
+  return true;
+}
+
+bool CentralLists::Relist(Span* span) { return ListByFree(lists_[span->size_class], span); }
+
+void CentralLists::LockAll() {
+  for (List& list : lists_) list.lock.Lock();
+}
+void CentralLists::UnlockAll() {
+  for (unsigned i = kClasses; i-- > 0;) lists_[i].lock.Unlock();
+}
+void CentralLists::ResetLocks() {
+  for (List& list : lists_) list.lock.Reset();
+}
+
+}  // namespace gcm

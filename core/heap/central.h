@@ -1,0 +1,35 @@
+// Central lists: spans of slots that no thread owns, because theirs has ended. A thread that needs
+// a span of a class takes one from here before it asks the page heap.
+#pragma once
+
+#include "core/heap/span.h"
+#include "platform/mutex.h"
+
+namespace gcm {
+
+class CentralLists {
+ public:
+  // A span with free slots, owned by `owner` from now on; nullptr when there is none.
+  Span* Take(unsigned size_class, uintptr_t owner);
+  // The span has no owner from now on. An empty one goes back to the page heap.
+  void Give(Span* span);
+  // Takes over the remote bits of a span without an owner. False: it has one (again).
+  bool Settle(Span* span);
+  // By the sweeper, which stopped the world: as ThreadCache::Relist.
+  bool Relist(Span* span);
+
+  // In rank order, around a fork.
+  void LockAll();
+  void UnlockAll();
+  void ResetLocks();
+
+ private:
+  struct alignas(64) List {
+    Mutex lock;
+    SpanQueue partial;
+  };
+  bool ListByFree(List& list, Span* span);
+  List lists_[kClasses];
+};
+
+}  // namespace gcm

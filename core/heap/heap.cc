@@ -1,0 +1,385 @@
+#include "core/heap/heap.h"
+
+#include <cstring>
+
+#include "core/base/metadata.h"
+#include "core/base/misuse.h"
+#include "core/base/own_ranges.h"
+#include "platform/clock.h"
+#include "platform/memory.h"
+
+namespace gcm {
+namespace {
+
+constexpr int kPoisonByte = 0xDB;
+
+// Go's first hint is 0x00c0 << 32: bytes that are no valid UTF-8, and small integers, counters and
+// code addresses do not look like it. This is out of the way of Go's own arenas.
+constexpr uintptr_t kArenaHint = GCM_TSAN ? 0 : uintptr_t{0x0ac0} << 32;
+
+size_t PagesFor(size_t size) { return (size >> kPageShift) + 1; }  // one byte past the end is inside
+
+}  // namespace
+
+constinit Heap g_heap;
+
+bool Heap::Init(const ArenaConfig& config) {
+  LockGuard guard(init_lock_);
+  if (ready_.load(std::memory_order_relaxed)) return true;
+  if (!pages_.Init(config)) return false;
+  // pairs with: the acquire in Cache
+  ready_.store(true, std::memory_order_release);
+  return true;
+}
+
+void Heap::Configure(const HeapSettings& settings) {
+  pages_.SetScavengeDelay(settings.scavenge_delay);
+  poison_ = settings.poison;
+  stress_ = settings.stress;
+  bool careful = poison_ || stress_ != 0;
+  if (careful == careful_) return;
+  careful_ = careful;
+  // Spans that were handed out before get owners that the fast path does not know.
+  if (t_cache != &g_empty_cache) {
+    ThreadCache* cache = t_cache;
+    t_cache = &g_empty_cache;
+    CriticalSection critical(cache);
+    cache->Retire();
+    cache->Reopen();
+    t_cache = cache;
+  }
+}
+
+ThreadCache* Heap::Cache() {
+  ThreadCache* cache = t_cache;
+  if (GCM_LIKELY(cache != &g_empty_cache)) return cache;
+  // pairs with: the release in Init
+  if (!ready_.load(std::memory_order_acquire)) {
+    ArenaConfig config;
+    config.hint = kArenaHint;
+    if (!Init(config)) return cache;
+  }
+  ThreadCache* fresh = registry_.Attach();
+  if (fresh == nullptr) return cache;
+  t_cache = fresh;
+  void (*hook)() = attach_hook_.load(std::memory_order_relaxed);
+  if (hook != nullptr) hook();
+  return fresh;
+}
+
+bool Heap::Ask(Pressure pressure) {
+  bool (*hook)(Pressure) = pressure_.load(std::memory_order_relaxed);
+  return hook != nullptr && hook(pressure);
+}
+
+// After every refill and every large block, outside of any section.
+void Heap::Relieve() {
+  if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed))) {
+    Ask(Pressure::kGrowth);
+  }
+}
+
+Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
+  const SizeClass& k = kSizeClasses.classes[size_class];
+  Span* span = pages_.Allocate(k.pages, kPageSize, k.words <= 2 ? k.words : k.words <= 4 ? 4 : 8);
+  if (span == nullptr) return nullptr;
+  span->size_class = static_cast<uint8_t>(size_class);
+  span->slot_size = k.size;
+  span->reciprocal = k.reciprocal;
+  span->slots = k.slots;
+  span->words = static_cast<uint8_t>(k.words);
+  span->list = SpanList::kNone;
+  for (unsigned w = 0; w < k.words; ++w) {
+    StoreRelaxed(&span->free_bits()[w], span->ValidBits(w));
+    span->remote_bits()[w].store(0, std::memory_order_relaxed);
+  }
+  span->owner.store(owner, std::memory_order_relaxed);
+  pages_.Publish(span);
+  return span;
+}
+
+void* Heap::AllocateSmallOnce(unsigned size_class) {
+  ThreadCache* cache = Cache();
+  if (GCM_UNLIKELY(cache == &g_empty_cache)) return nullptr;
+  void* p;
+  {
+    CriticalSection critical(cache);
+    p = cache->AllocateSlow(size_class);
+    GCM_KEEP_ALIVE(p);
+  }
+  return p;
+}
+
+void* Heap::AllocateSmallSlow(unsigned size_class) {
+  if (stress_ != 0 && stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
+    Ask(Pressure::kStress);
+  }
+  void* p = AllocateSmallOnce(size_class);
+  if (GCM_UNLIKELY(p == nullptr) && Ask(Pressure::kOutOfMemory)) p = AllocateSmallOnce(size_class);
+  Relieve();
+  GCM_KEEP_ALIVE(p);
+  return p;
+}
+
+void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
+  if (GCM_UNLIKELY(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)) return nullptr;
+  if (stress_ != 0 && stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
+    Ask(Pressure::kStress);
+  }
+  void* p = nullptr;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    ThreadCache* cache = Cache();
+    if (cache != &g_empty_cache) {
+      CriticalSection critical(cache);
+      if (Span* span = pages_.Allocate(PagesFor(size), Max(alignment, kPageSize), 0)) {
+        span->size_class = kLargeClass;
+        span->large_size = span->pages * kPageSize;
+        if (zero != nullptr) *zero = span->zero;
+        pages_.Publish(span);
+        p = PointerTo(span->start);
+        GCM_KEEP_ALIVE(p);
+      }
+    }
+    if (p != nullptr || attempt != 0 || !Ask(Pressure::kOutOfMemory)) break;
+  }
+  Relieve();
+  GCM_KEEP_ALIVE(p);
+  return p;
+}
+
+void* Heap::AllocateZeroed(size_t size) {
+  if (GCM_LIKELY(size <= kMaxSmallRequest)) {
+    void* p = Allocate(size);
+    // The whole slot: what lies behind the request is scanned, too.
+    if (GCM_LIKELY(p != nullptr)) memset(p, 0, kSizeClasses.classes[ClassFor(size)].size);
+    return p;
+  }
+  bool zero = false;
+  void* p = AllocateLarge(size, kPageSize, &zero);
+  if (p != nullptr && !zero) memset(p, 0, size);
+  return p;
+}
+
+void* Heap::AllocateAligned(size_t size, size_t alignment) {
+  if (alignment <= kMinAlignment) return Allocate(size);
+  if (alignment <= kPageSize && size < kMaxSmallRequest) {
+    unsigned size_class = ClassForAligned(size, alignment);
+    if (size_class != kLargeClass) {
+      if (void* p = t_cache->AllocateFast(size_class)) return p;
+      return AllocateSmallSlow(size_class);
+    }
+  }
+  return AllocateLarge(size, alignment, nullptr);
+}
+
+Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
+  uintptr_t address = AddressOf(p);
+  const Arena& arena = pages_.arena();
+  Span* span = arena.SpanAround(address);
+  if (span == nullptr || !span->InUse() || address < span->start || address >= span->end()) {
+    bool ours = false;
+    for (size_t i = 0; i < arena.extent_count(); ++i) {
+      ours = ours || (address >= arena.extent(i).start && address < arena.extent(i).ready);
+    }
+    if (ours) misuse::NoBlock(function, p);
+    misuse::Foreign(function, p);
+    return nullptr;
+  }
+  uintptr_t offset = address - span->start;
+  if (span->large()) {
+    if (offset != 0) misuse::Interior(function, p, offset, span->large_size - 1);
+    *index = 0;
+    return span;
+  }
+  size_t usable = span->slot_size - 1;
+  *index = span->IndexOf(offset);
+  if (*index >= span->slots) misuse::NoBlock(function, p);
+  uint64_t bit = uint64_t{1} << *index % 64;
+  if (offset != uint64_t{*index} * span->slot_size) {
+    bool free = (LoadRelaxed(&span->free_bits()[*index / 64]) & bit) != 0;
+    if (free) misuse::NoBlock(function, p);
+    misuse::Interior(function, p, offset - uint64_t{*index} * span->slot_size, usable);
+  }
+  if (((LoadRelaxed(&span->free_bits()[*index / 64]) |
+        span->remote_bits()[*index / 64].load(std::memory_order_relaxed)) & bit) != 0) {
+    misuse::DoubleFree(function, p, usable);
+  }
+  return span;
+}
+
+void Heap::FreeSlow(void* p, const char* function) {
+  ThreadCache* cache = Cache();
+  unsigned index;
+  Span* span = CheckedSpan(p, function, &index);
+  if (span == nullptr) return;
+  if (poison_) memset(p, kPoisonByte, span->large() ? span->large_size - 1 : span->slot_size - 1);
+  if (span->large()) {
+    FreeLarge(cache, span);
+  } else {
+    FreeSmall(cache, span, p, index);
+  }
+  GCM_KEEP_ALIVE(p);
+}
+
+void Heap::FreeLarge(ThreadCache* cache, Span* span) {
+  CriticalSection critical(cache);
+  if (cache != &g_empty_cache) cache->CountFreed(span->large_size);
+  pages_.Free(span);
+}
+
+void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
+  uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+  if (owner == AddressOf(cache)) {
+    CriticalSection critical(cache);
+    // Of its own spans a thread is the only one that frees by free_bits, so the check still holds,
+    // unless a collection took the cache's spans away meanwhile.
+    cache->FreeLocal(span, index);
+    return;
+  }
+  size_t usable = span->slot_size - 1;
+  uint64_t bit = uint64_t{1} << index % 64;
+  bool twice;
+  if (cache != &g_empty_cache) CriticalSection::Enter(cache);
+  // pairs with: the exchange in FoldRemote
+  twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
+  if (!twice) {
+    if (cache != &g_empty_cache) cache->CountFreed(span->slot_size);
+    SettleRemote(span, nullptr);
+  }
+  if (cache != &g_empty_cache) CriticalSection::Leave(cache);
+  if (twice) misuse::DoubleFree("free", p, usable);
+}
+
+bool Heap::HasRemote(Span* span) const {
+  for (unsigned w = 0; w < span->words; ++w) {
+    if (span->remote_bits()[w].load(std::memory_order_relaxed) != 0) return true;
+  }
+  return false;
+}
+
+bool Heap::FoldRemote(Span* span) {
+  bool any = false;
+  for (unsigned w = 0; w < span->words; ++w) {
+    if (span->remote_bits()[w].load(std::memory_order_relaxed) == 0) continue;
+    // pairs with: the fetch_or in FreeSmall
+    uint64_t bits = span->remote_bits()[w].exchange(0, std::memory_order_acquire);
+    StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | bits);
+    any = true;
+  }
+  return any;
+}
+
+void Heap::SettleRemote(Span* span, ThreadCache* draining) {
+  for (;;) {
+    // pairs with: the releases in CentralLists
+    uintptr_t owner = span->owner.load(std::memory_order_acquire) & ~kOwnerCareful;
+    if (owner == 0) {
+      if (central_.Settle(span)) return;
+      continue;
+    }
+    auto* cache = PointerTo<ThreadCache>(owner);
+    if (cache == draining || cache->QueueRemote(span)) return;
+    cache->WaitUntilRetired();
+  }
+}
+
+size_t Heap::UsableSize(const void* p, const char* function) {
+  unsigned index;
+  Span* span = CheckedSpan(p, function, &index);
+  if (span == nullptr) return 0;
+  return (span->large() ? span->large_size : span->slot_size) - 1;
+}
+
+bool Heap::FindBlock(uintptr_t word, Range* block) const {
+  Span* span = pages_.arena().SpanAround(word);
+  if (span == nullptr || !span->InUse() || word < span->start || word >= span->end()) return false;
+  if (span->large()) {
+    *block = {span->start, span->start + span->large_size};
+    return true;
+  }
+  unsigned index = span->IndexOf(word - span->start);
+  if (index >= span->slots) return false;
+  uint64_t bit = uint64_t{1} << index % 64;
+  if (((LoadRelaxed(&span->free_bits()[index / 64]) |
+        span->remote_bits()[index / 64].load(std::memory_order_relaxed)) & bit) != 0) {
+    return false;
+  }
+  block->lo = span->start + uintptr_t{index} * span->slot_size;
+  block->hi = block->lo + span->slot_size;
+  return true;
+}
+
+// In place, to the size's own number of pages. False: not possible.
+bool Heap::ResizeLarge(Span* span, size_t size) {
+  size_t pages = PagesFor(size);
+  if (pages < span->pages) {
+    pages_.Trim(span, pages);
+  } else if (pages > span->pages && !pages_.Extend(span, pages - span->pages)) {
+    return false;
+  }
+  span->large_size = span->pages * kPageSize;
+  return true;
+}
+
+void* Heap::Reallocate(void* p, size_t size, const char* function) {
+  unsigned index;
+  Span* span = CheckedSpan(p, function, &index);
+  if (span == nullptr || size > PTRDIFF_MAX) return nullptr;
+  size_t usable = (span->large() ? span->large_size : span->slot_size) - 1;
+  if (span->large() && size > kMaxSmallRequest) {
+    bool done;
+    {
+      CriticalSection critical(Cache());
+      done = ResizeLarge(span, size);
+    }
+    if (done) {
+      Relieve();
+      return p;
+    }
+  } else if (size <= usable && size >= usable / 2) {
+    return p;
+  }
+  void* fresh = Allocate(size);
+  if (fresh == nullptr) return size <= usable ? p : nullptr;
+  memcpy(fresh, p, Min(size, usable));
+  Free(p, function);
+  GCM_KEEP_ALIVE(p);
+  return fresh;
+}
+
+uint64_t Heap::freed_objects() {
+  uint64_t sum = 0;
+  registry_.ForEach([&](ThreadCache* c) { sum += c->freed_objects(); });
+  return sum;
+}
+
+uint64_t Heap::freed_bytes() {
+  uint64_t sum = 0;
+  registry_.ForEach([&](ThreadCache* c) { sum += c->freed_bytes(); });
+  return sum;
+}
+
+void Heap::LockAll() {
+  registry_.LockAll();
+  central_.LockAll();
+  pages_.lock().Lock();
+}
+
+void Heap::UnlockAll() {
+  pages_.lock().Unlock();
+  central_.UnlockAll();
+  registry_.UnlockAll();
+}
+
+void Heap::AfterForkInChild() {
+  pages_.lock().Reset();
+  ResetSpanPoolLock();
+  metadata::ResetLock();
+  OwnRanges::ResetLock();
+  init_lock_.Reset();
+  central_.ResetLocks();
+  registry_.ResetLocks();
+  registry_.KeepOnly(t_cache);
+}
+
+}  // namespace gcm

@@ -1,0 +1,127 @@
+// The heap: what malloc and its family do, on top of thread caches, central lists and the page
+// heap. The functions take and return what C's do; errno is set by the layer above.
+//
+// Lock order, highest first: collection, registry, thread cache, central list, page heap,
+// descriptor pool, metadata.
+#pragma once
+
+#include "core/heap/cache_registry.h"
+#include "core/heap/central.h"
+#include "core/heap/page_heap.h"
+#include "core/heap/thread_cache.h"
+
+namespace gcm {
+
+// Why the heap asks for a collection.
+enum class Pressure { kGrowth, kOutOfMemory, kStress };
+
+struct HeapSettings {
+  uint64_t scavenge_delay = UINT64_MAX;
+  bool poison = false;
+  uint64_t stress = 0;
+};
+
+class Heap {
+ public:
+  // Usable before; then the first allocation does it with default settings.
+  bool Init(const ArenaConfig& config);
+  // While no other thread runs.
+  void Configure(const HeapSettings& settings);
+
+  GCM_INLINE void* Allocate(size_t size) {
+    if (GCM_LIKELY(size <= kMaxSmallRequest)) {
+      unsigned size_class = ClassFor(size);
+      if (void* p = t_cache->AllocateFast(size_class); GCM_LIKELY(p != nullptr)) return p;
+      return AllocateSmallSlow(size_class);
+    }
+    return AllocateLarge(size, kPageSize, nullptr);
+  }
+  void* AllocateZeroed(size_t size);
+  // `alignment` is a power of two.
+  void* AllocateAligned(size_t size, size_t alignment);
+  // size != 0. nullptr: no memory, and the old block is as it was.
+  void* Reallocate(void* p, size_t size, const char* function);
+
+  // `function` names the caller in the message about misuse.
+  GCM_INLINE void Free(void* p, const char* function) {
+    Span* span = pages_.arena().SpanOf(AddressOf(p));
+    ThreadCache* cache = t_cache;
+    if (GCM_LIKELY(span != nullptr &&
+                   span->owner.load(std::memory_order_relaxed) == AddressOf(cache)) &&
+        GCM_LIKELY(cache->FreeFast(span, p))) {
+      return;
+    }
+    if (p != nullptr) FreeSlow(p, function);
+  }
+
+  // Usable bytes of the live block at p; aborts when there is none.
+  size_t UsableSize(const void* p, const char* function);
+  // The live block around a word: its start and slot size. False: none. Any thread.
+  bool FindBlock(uintptr_t word, Range* block) const;
+
+  // Entered by the layers below.
+  uintptr_t OwnerWord(const ThreadCache* cache) const {
+    return AddressOf(cache) | (careful_ ? kOwnerCareful : 0);
+  }
+  bool careful() const { return careful_; }
+  bool poison() const { return poison_; }
+  Span* NewSlots(unsigned size_class, uintptr_t owner);
+  bool HasRemote(Span* span) const;
+  // Moves remote bits to the free bits; true if there were any. By the owner, under the central
+  // lock of a span without one, or with the world stopped.
+  bool FoldRemote(Span* span);
+  // Sees to it that somebody folds the span's remote bits.
+  void SettleRemote(Span* span, ThreadCache* draining);
+
+  PageHeap& pages() { return pages_; }
+  CentralLists& central() { return central_; }
+  CacheRegistry& registry() { return registry_; }
+
+  // Bytes of spans in use at which `pressure` is called; and the hook, outside of any section.
+  void SetTrigger(size_t bytes) { trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed); }
+  void SetPressureHook(bool (*hook)(Pressure)) { pressure_.store(hook, std::memory_order_relaxed); }
+  // Called for each thread that gets a cache, so that its end is noticed.
+  void SetAttachHook(void (*hook)()) { attach_hook_.store(hook, std::memory_order_relaxed); }
+
+  // Totals since the start; exact when no other thread runs.
+  uint64_t freed_objects();
+  uint64_t freed_bytes();
+
+  // Around a fork: prepare takes all locks, in order.
+  void LockAll();
+  void UnlockAll();
+  void AfterForkInChild();
+
+ private:
+  GCM_NOINLINE void* AllocateSmallSlow(unsigned size_class);
+  GCM_NOINLINE void* AllocateLarge(size_t size, size_t alignment, bool* zero);
+  GCM_NOINLINE void FreeSlow(void* p, const char* function);
+  void* AllocateSmallOnce(unsigned size_class);
+  void FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index);
+  void FreeLarge(ThreadCache* cache, Span* span);
+  bool ResizeLarge(Span* span, size_t size);
+  ThreadCache* Cache();
+  // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
+  Span* CheckedSpan(const void* p, const char* function, unsigned* index);
+  void Relieve();
+  bool Ask(Pressure pressure);
+
+  PageHeap pages_;
+  CentralLists central_;
+  CacheRegistry registry_;
+  std::atomic<size_t> trigger_pages_{SIZE_MAX};
+  std::atomic<bool (*)(Pressure)> pressure_{nullptr};
+  std::atomic<void (*)()> attach_hook_{nullptr};
+  std::atomic<uint64_t> stress_count_{0};
+  std::atomic<bool> ready_{false};
+  Mutex init_lock_;
+  uint64_t stress_ = 0;
+  bool careful_ = false;
+  bool poison_ = false;
+};
+
+// The process's heap: constant-initialised, never destroyed.
+extern Heap g_heap;
+GCM_INLINE Heap& heap() { return g_heap; }
+
+}  // namespace gcm

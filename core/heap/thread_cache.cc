@@ -1,0 +1,210 @@
+#include "core/heap/thread_cache.h"
+
+#include "core/heap/heap.h"
+
+namespace gcm {
+namespace {
+
+// Local frees of the current span need no attention.
+constexpr int32_t kEndless = INT32_MAX;
+// The queue of a cache that is closing.
+Span* Closed() { return PointerTo<Span>(1); }
+
+}  // namespace
+
+constinit std::atomic<void (*)()> CriticalSection::park{nullptr};
+
+void CriticalSection::Park(ThreadCache* cache) {
+  cache->stop_pending_.store(false, std::memory_order_relaxed);
+  void (*fn)() = park.load(std::memory_order_relaxed);
+  if (fn != nullptr) fn();
+}
+
+void ThreadCache::ClearCursor(unsigned size_class) {
+  cursors_[size_class] = {&g_zero_word, 0, 0};
+}
+
+void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
+  lists_[size_class].word = word;
+  if (heap().careful()) return;  // every allocation comes by the slow path
+  cursors_[size_class] = {span->free_bits() + word,
+                          span->start + word * 64ul * span->slot_size, span->slot_size};
+}
+
+// Points the cursor at a word of the current span that has free slots. False: it has none.
+bool ThreadCache::FindBits(ClassLists& lists, unsigned size_class) {
+  Span* span = lists.current;
+  for (unsigned i = 0, w = lists.word; i < span->words; ++i) {
+    if (LoadRelaxed(&span->free_bits()[w]) != 0) {
+      SetCursor(size_class, span, w);
+      return true;
+    }
+    if (++w == span->words) w = 0;
+  }
+  return false;
+}
+
+void ThreadCache::MakeCurrent(Span* span) {
+  ClassLists& lists = lists_[span->size_class];
+  lists.current = span;
+  lists.word = 0;
+  span->list = SpanList::kCurrent;
+  span->credit = kEndless;
+}
+
+void ThreadCache::LeaveCurrent(unsigned size_class) {
+  ClassLists& lists = lists_[size_class];
+  Span* span = lists.current;
+  lists.current = nullptr;
+  ClearCursor(size_class);
+  ListByFree(span);
+}
+
+// Lists a span by what its bits say; the caller knows that it is not empty.
+void ThreadCache::ListByFree(Span* span) {
+  ClassLists& lists = lists_[span->size_class];
+  unsigned free = span->CountFree();
+  if (free == 0) {
+    span->list = SpanList::kFull;
+    span->credit = 1;
+    lists.full.PushFront(span);
+  } else {
+    span->list = SpanList::kPartial;
+    span->credit = static_cast<int32_t>(span->slots - free);
+    lists.partial.PushFront(span);
+  }
+}
+
+// Takes over what other threads have freed in `span`.
+void ThreadCache::Collect(Span* span) {
+  if (!heap().FoldRemote(span)) return;
+  if (span->list == SpanList::kCurrent) return;
+  bool gone = Relist(span);
+  if (gone) heap().pages().Free(span);
+}
+
+bool ThreadCache::Relist(Span* span) {
+  if (span->list == SpanList::kCurrent) return false;
+  ClassLists& lists = lists_[span->size_class];
+  (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
+  span->list = SpanList::kNone;
+  if (span->CountFree() == span->slots) return true;
+  ListByFree(span);
+  return false;
+}
+
+void ThreadCache::DrainRemote() {
+  if (remote_.load(std::memory_order_relaxed) == nullptr) return;
+  // pairs with: the release in QueueRemote
+  Span* span = remote_.exchange(nullptr, std::memory_order_acquire);
+  while (span != nullptr && span != Closed()) {
+    Span* next = span->next_remote;
+    span->next_remote = nullptr;
+    // From here on others queue it again; so the flag first, then the bits.
+    // pairs with: the exchange in QueueRemote
+    span->remote_queued.store(0, std::memory_order_seq_cst);
+    uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+    if (owner == AddressOf(this)) {
+      Collect(span);
+    } else if (span->InUse() && !span->large() && heap().HasRemote(span)) {
+      heap().SettleRemote(span, this);  // the descriptor has another life by now
+    }
+    span = next;
+  }
+}
+
+bool ThreadCache::QueueRemote(Span* span) {
+  // pairs with: the store in DrainRemote
+  if (span->remote_queued.exchange(1, std::memory_order_seq_cst) != 0) return true;
+  Span* head = remote_.load(std::memory_order_relaxed);
+  do {
+    if (head == Closed()) {
+      span->remote_queued.store(0, std::memory_order_relaxed);
+      return false;
+    }
+    span->next_remote = head;
+    // pairs with: the acquires in DrainRemote and Retire
+  } while (!remote_.compare_exchange_weak(head, span, std::memory_order_release,
+                                          std::memory_order_relaxed));
+  return true;
+}
+
+bool ThreadCache::Refill(unsigned size_class) {
+  ClassLists& lists = lists_[size_class];
+  for (;;) {
+    if (lists.current != nullptr) {
+      if (FindBits(lists, size_class)) return true;
+      if (heap().FoldRemote(lists.current)) continue;
+      LeaveCurrent(size_class);
+    }
+    DrainRemote();
+    Span* span = lists.partial.PopFront();
+    if (span == nullptr) span = heap().central().Take(size_class, heap().OwnerWord(this));
+    if (span == nullptr) span = heap().NewSlots(size_class, heap().OwnerWord(this));
+    if (span == nullptr) return false;
+    MakeCurrent(span);
+  }
+}
+
+void* ThreadCache::AllocateSlow(unsigned size_class) {
+  if (!Refill(size_class)) return nullptr;
+  ClassLists& lists = lists_[size_class];
+  Span* span = lists.current;
+  uint64_t* word = span->free_bits() + lists.word;
+  uint64_t bits = LoadRelaxed(word);
+  unsigned index = lists.word * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
+  StoreRelaxed(word, bits & (bits - 1));
+  return PointerTo(span->start + uintptr_t{index} * span->slot_size);
+}
+
+void ThreadCache::FreeLocal(Span* span, unsigned index) {
+  uint64_t* word = span->free_bits() + index / 64;
+  StoreRelaxed(word, LoadRelaxed(word) | uint64_t{1} << index % 64);
+  CountFreed(span->slot_size);
+  if (span->list != SpanList::kCurrent && --span->credit <= 0 && Relist(span)) {
+    heap().pages().Free(span);
+  }
+}
+
+void ThreadCache::CreditSpent(Span* span) {
+  CriticalSection critical(this);
+  // The collector may have acted on the span meanwhile: what its bits say counts.
+  if ((span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful) != AddressOf(this)) return;
+  if (!span->InUse() || span->large()) return;
+  if (span->list == SpanList::kCurrent) {
+    span->credit = kEndless;
+  } else if (Relist(span)) {
+    heap().pages().Free(span);
+  }
+}
+
+void ThreadCache::Retire() {
+  // pairs with: the release in QueueRemote
+  Span* queued = remote_.exchange(Closed(), std::memory_order_acquire);
+  while (queued != nullptr && queued != Closed()) {
+    Span* next = queued->next_remote;
+    queued->next_remote = nullptr;
+    queued->remote_queued.store(0, std::memory_order_seq_cst);  // pairs with: QueueRemote
+    uintptr_t owner = queued->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+    if (owner != AddressOf(this) && queued->InUse() && !queued->large()) {
+      heap().SettleRemote(queued, this);
+    }
+    queued = next;
+  }
+  for (unsigned c = 0; c < kClasses; ++c) {
+    ClassLists& lists = lists_[c];
+    ClearCursor(c);
+    if (Span* span = lists.current) {
+      lists.current = nullptr;
+      heap().central().Give(span);
+    }
+    while (Span* span = lists.partial.PopFront()) heap().central().Give(span);
+    while (Span* span = lists.full.PopFront()) heap().central().Give(span);
+  }
+}
+
+constinit uint64_t g_zero_word = 0;
+constinit ThreadCache g_empty_cache{&g_zero_word};
+constinit GCM_TLS ThreadCache* t_cache = &g_empty_cache;
+
+}  // namespace gcm

@@ -1,0 +1,25 @@
+// The signal that stops a thread: installed, sent and received without libc, so that the program's
+// own view of signals does not change. Safe in signal handlers.
+#pragma once
+
+#include "platform/base.h"
+
+namespace gcm {
+
+struct SignalFrame {
+  uintptr_t sp;  // of the interrupted code
+  Range saved;   // what the kernel saved of its registers: general, and floating point and vector
+};
+
+namespace stop_signal {
+
+// From here on a thread that gets the signal from Send runs fn with its interrupted state, with
+// all signals blocked and errno kept. What others send goes to the handler that was there before.
+bool Install(void (*fn)(const SignalFrame&));
+// False: somebody has replaced our handler.
+bool IsInstalled();
+// To a thread of this process. False: there is no such thread.
+bool Send(int tid);
+
+}  // namespace stop_signal
+}  // namespace gcm
