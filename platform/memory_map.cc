@@ -140,6 +140,10 @@ bool PageMap::ScanByEntries(Range within, Range* run) {
   return run->lo != 0;
 }
 
+bool ResidentPages(uintptr_t from, size_t count, unsigned char* out) {
+  return Syscall(SYS_mincore, from, count * memory::PageSize(), out) == 0;
+}
+
 long ReadOwnMemory(uintptr_t from, void* to, size_t size) {
   iovec local{to, size};
   iovec remote{PointerTo(from), size};

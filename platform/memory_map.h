@@ -66,4 +66,18 @@ class PageMap {
 // service as such.
 long ReadOwnMemory(uintptr_t from, void* to, size_t size);
 
+// As ReadOwnMemory, also where the pages are protected against reading, by /proc/self/mem.
+class ProtectedMemory {
+ public:
+  ProtectedMemory() : file_(File::OpenForReading("/proc/self/mem")) {}
+  long Read(uintptr_t from, void* to, size_t size) { return file_.ReadAt(to, size, from); }
+
+ private:
+  File file_;
+};
+
+// Which pages of a shared mapping are resident, in one answer for [from, from + count pages):
+// a byte for each, its lowest bit set when resident. False: nothing can be told.
+bool ResidentPages(uintptr_t from, size_t count, unsigned char* out);
+
 }  // namespace gcm

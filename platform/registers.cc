@@ -22,8 +22,12 @@ GcmWithSpilledRegisters:
   movq %rdi, %rax
   movq %rsi, %rdi
   movq %rsp, %rsi
+  testq %rdx, %rdx
+  jz 1f
+  movq %rdx, %rsp
+1:
   call *%rax
-  addq $8, %rsp
+  leaq -40(%rbp), %rsp
   popq %r15
   popq %r14
   popq %r13
@@ -53,7 +57,11 @@ GcmWithSpilledRegisters:
   mov x9, x0
   mov x0, x1
   mov x1, sp
+  cbz x2, 1f
+  mov sp, x2
+1:
   blr x9
+  mov sp, x29
   ldp x19, x20, [sp, #16]
   ldp x21, x22, [sp, #32]
   ldp x23, x24, [sp, #48]

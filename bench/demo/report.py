@@ -36,8 +36,12 @@ class Outcome:
         return self.glibc.sha256 == self.gcmalloc.sha256 and self.glibc.status == self.gcmalloc.status
 
     def saving(self):
-        """'66.7x': how many times less memory at the peak."""
-        return self._ratio(self.glibc.peak, self.gcmalloc.peak, 1)
+        """'66.7x less': memory at the peak against glibc."""
+        if not self.comparable():
+            return "n/a"
+        if self.gcmalloc.peak > self.glibc.peak:
+            return f"{self._ratio(self.gcmalloc.peak, self.glibc.peak)} more"
+        return f"{self._ratio(self.glibc.peak, self.gcmalloc.peak, 1)} less"
 
     def slowdown(self):
         """'1.07x': wall time against glibc."""
@@ -80,7 +84,8 @@ def need_lines(outcome):
     """The need of the live data, how it was measured, and the ratio to it."""
     need = outcome.need()
     if need is None:
-        return [_wide("need of the live data", "n/a (no short run; see --small)"),
+        reason = "too short to be seen" if outcome.small else "no short run, see --small"
+        return [_wide("need of the live data", f"n/a ({reason})"),
                 _wide("gcmalloc peak / need", "n/a")]
     how = f"measured: peak RSS under glibc on {outcome.small_text}"
     if outcome.small_share:
@@ -108,10 +113,9 @@ def gc_lines(gc):
     if gc.pause_max_us is not None:
         pauses = (f"p50 {human_micros(gc.pause_p50_us)}, p99 {human_micros(gc.pause_p99_us)}, "
                   f"max {human_micros(gc.pause_max_us)}, total {human_micros(gc.pause_total_us)}")
-        pauses += f"  ({gc.stops} stops)" if gc.stops is not None else ""
     return [_wide("leaked memory reclaimed", human_bytes(gc.reclaimed_bytes) + objects),
             _wide("collections", str(gc.collections) + (f"  ({', '.join(extra)})" if extra else "")),
-            _wide("pauses", pauses)]
+            _wide("pauses" if gc.stops is None else f"pauses ({gc.stops} stops)", pauses)]
 
 
 def table(outcome):
@@ -122,7 +126,7 @@ def table(outcome):
     lines = [
         _row("", "glibc", "gcmalloc", ""),
         _row("peak RSS", human_bytes(glibc.peak), human_bytes(ours.peak),
-             f"{outcome.saving()} less"),
+             outcome.saving()),
         _row("time", human_seconds(glibc.seconds), human_seconds(ours.seconds),
              f"slow-down {outcome.slowdown()}"),
         _row("CPU time, all threads", human_seconds(glibc.cpu_seconds), human_seconds(ours.cpu_seconds),

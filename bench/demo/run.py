@@ -95,6 +95,8 @@ class Demonstration:
 
     def __init__(self, job, library, folder, screen):
         self._job, self._library, self._folder, self._screen = job, library, folder, screen
+        self._preload = self.file("preload.so")  # LD_PRELOAD cannot hold a path with blanks or colons
+        os.symlink(library, self._preload)
         self.series = []
         self._first = None
         self._view = View(series=self.series)
@@ -140,8 +142,9 @@ class Demonstration:
             series.samples = run.result.samples
             self._show(stage, run, progress.fraction(run))
 
-        return measure(command, environment(command, library, self.file("trace.json"), self.file("stats.json")),
-                       self.file(f"{stage}.err"), library=library, limit=limit, observe=observe)
+        settings = (self._preload, self.file("trace.json"), self.file("stats.json")) if library else ()
+        return measure(command, environment(command, *settings), self.file(f"{stage}.err"),
+                       library=library, limit=limit, observe=observe)
 
     def _show(self, stage, run, fraction):
         view, first = self._view, self._first
@@ -168,7 +171,7 @@ def print_failures(found, stderr_path):
 
 def write_svg(path, title, outcome, series, found):
     """Writes the drawing and says where."""
-    summary = f"{outcome.saving()} less memory at the peak, {outcome.slowdown()} the time"
+    summary = f"{outcome.saving()} memory at the peak, {outcome.slowdown()} the time"
     folder = os.path.dirname(path)
     if folder:
         os.makedirs(folder, exist_ok=True)
@@ -204,8 +207,14 @@ def demonstrate(options, folder):
     return 1 if found else 0
 
 
+def interrupt(_number, _frame):
+    """Signal handler: unwinds, so that the children end and the cursor comes back."""
+    raise KeyboardInterrupt
+
+
 def main(arguments):
     """Runs; returns the exit status."""
+    sys.stdout.reconfigure(errors="replace")
     options = parse_arguments(arguments)
     if options.list:
         for workload in workloads.WORKLOADS.values():
@@ -214,7 +223,8 @@ def main(arguments):
     if options.packages:
         print(" ".join(workloads.WORKLOADS[options.workload or workloads.DEFAULT].packages))
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="gcmalloc-run-") as folder:
             return demonstrate(options, folder)
@@ -227,6 +237,9 @@ def main(arguments):
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing to flush
+        return 2
 
 
 if __name__ == "__main__":

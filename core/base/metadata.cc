@@ -47,6 +47,11 @@ uintptr_t ReserveOwn(size_t size, uintptr_t hint, const char* name) {
   return address;
 }
 
+void ReleaseOwn(uintptr_t address, size_t size) {
+  OwnRanges::Remove({address, address + size});
+  memory::Release(address, size);
+}
+
 void* Allocate(size_t size) {
   size = RoundUp(size, kAlignment);
   LockGuard guard(g_bump.lock);

@@ -13,6 +13,7 @@ void* Allocate(size_t size);
 uintptr_t MapOwn(size_t size, const char* name);
 // Reserved only; memory::Prepare makes pieces of it usable.
 uintptr_t ReserveOwn(size_t size, uintptr_t hint, const char* name);
+void ReleaseOwn(uintptr_t address, size_t size);
 
 // Bytes mapped (not reserved) for metadata so far.
 size_t MappedBytes();

@@ -54,6 +54,22 @@ bool OwnRanges::Add(Range range) {
   return true;
 }
 
+void OwnRanges::Remove(Range range) {
+  LockGuard guard(g_list.lock);
+  for (size_t i = 0; i < g_list.count; ++i) {
+    Range& r = g_list.ranges[i];
+    if (!r.Contains(range.lo)) continue;
+    Range behind{range.hi, r.hi};
+    r.hi = range.lo;
+    if (r.size() == 0) {
+      memmove(&r, &r + 1, (--g_list.count - i) * sizeof(Range));
+    }
+    // Add left room for one more entry than it needed.
+    if (behind.size() != 0) Insert(behind);
+    return;
+  }
+}
+
 size_t OwnRanges::Snapshot(Range* out, size_t capacity) {
   LockGuard guard(g_list.lock);
   memcpy(out, g_list.ranges, Min(capacity, g_list.count) * sizeof(Range));

@@ -12,6 +12,9 @@ class OwnRanges {
   // Thread-safe.
   static bool Add(Range range);
 
+  // Takes a range out again, before its addresses go back to the system.
+  static void Remove(Range range);
+
   // Copies the list, sorted, to `out`; returns its length, which may exceed `capacity` (then only
   // `capacity` were copied). To be called with the world stopped, or for statistics.
   static size_t Snapshot(Range* out, size_t capacity);

@@ -66,7 +66,7 @@ void ParkWithRegisters(void*, uintptr_t sp) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
   if ((epoch & 1) != 0) WaitOut(epoch, sp, {});
 }
-void ParkHere() { GcmWithSpilledRegisters(ParkWithRegisters, nullptr); }
+void ParkHere() { GcmWithSpilledRegisters(ParkWithRegisters, nullptr, 0); }
 
 void OnStop(const SignalFrame& frame) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop

@@ -56,7 +56,7 @@ bool Arena::AddExtent(size_t size, uintptr_t hint) {
   uintptr_t start = metadata::ReserveOwn(size, hint, "gcmalloc: heap");
   if (start == 0) return false;
   if (start + size > SideTables::kAddressEnd) {
-    memory::Release(start, size);
+    metadata::ReleaseOwn(start, size);
     return false;
   }
   if (n > 0 && extents_[n - 1].end == start) {  // the reservation could be extended in place

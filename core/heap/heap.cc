@@ -76,6 +76,8 @@ bool Heap::Ask(Pressure pressure) {
 void Heap::Relieve() {
   if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kGrowth);
+  } else if (GCM_UNLIKELY(t_cache->Tick())) {
+    Ask(Pressure::kTick);
   }
 }
 

@@ -13,7 +13,7 @@
 namespace gcm {
 
 // Why the heap asks for a collection.
-enum class Pressure { kGrowth, kOutOfMemory, kStress };
+enum class Pressure { kGrowth, kOutOfMemory, kStress, kTick };
 
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;

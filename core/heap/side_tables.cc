@@ -47,7 +47,7 @@ SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
   uintptr_t place = metadata::ReserveOwn(kChunkBlock, 0, "gcmalloc: tables");
   if (place == 0) return nullptr;
   if (!memory::Prepare(place, kHeaderSize)) {
-    memory::Release(place, kChunkBlock);
+    metadata::ReleaseOwn(place, kChunkBlock);
     return nullptr;
   }
   metadata::CountMapped(memory::PageSize());  // of the header one page is ever touched

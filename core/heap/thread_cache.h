@@ -94,6 +94,9 @@ class alignas(64) ThreadCache {
   // cache lists. True if the span was taken off its list, because it is empty.
   bool Relist(Span* span);
 
+  // True once in so many slow allocations: time to look at the clock.
+  bool Tick() { return ++ticks_ % 256 == 0; }
+
   uint64_t freed_objects() const { return LoadRelaxed(&freed_objects_); }
   uint64_t freed_bytes() const { return LoadRelaxed(&freed_bytes_); }
 
@@ -121,6 +124,7 @@ class alignas(64) ThreadCache {
   Cursor cursors_[kClasses]{};
   uint64_t freed_objects_ = 0;
   uint64_t freed_bytes_ = 0;
+  uint32_t ticks_ = 0;
   // Shared with other threads:
   alignas(64) std::atomic<Span*> remote_{nullptr};
   std::atomic<uint32_t> critical_{0};  // depth; written by the owner, read by its stop handler

@@ -31,7 +31,6 @@ static void collect_for_a_while(pthread_t *threads, int n) {
     collect();
     churn();
   }
-  if (dropping) return;
   atomic_store(&stop, 1);
   for (int i = 0; i < n; ++i) MUST(pthread_join(threads[i], NULL) == 0);
   judge();

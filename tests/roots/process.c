@@ -28,6 +28,7 @@ static void wait_in_vfork(struct waiter *w) {
   const pid_t child = vfork();
   MUST(child >= 0);
   if (child == 0) {
+    close(w->fds[1]);  // its own copy: should the parent die, the read ends
     atomic_store(&w->ready, 1);
     const long n = by_library ? (long)read(w->fds[0], &byte, 1) : syscall(SYS_read, w->fds[0], &byte, 1);
     _exit(n == 1 ? 0 : 1);

@@ -1,0 +1,204 @@
+#include "core/gc/collector.h"
+
+#include <signal.h>
+
+#include <new>
+
+#include "core/base/metadata.h"
+#include "core/base/options.h"
+#include "core/gc/sweeper.h"
+#include "platform/clock.h"
+#include "platform/process.h"
+#include "platform/registers.h"
+#include "platform/syscall.h"
+
+namespace gcm {
+namespace {
+
+constexpr size_t kStackSize = 128 * kKiB;
+constexpr uint64_t kLimitReread = 10 * clock::kSecond;
+
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() {
+    uint64_t all = ~uint64_t{0};
+    Syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before_, sizeof(all));
+  }
+  ~AllSignalsBlocked() {
+    Syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof(before_));
+  }
+
+ private:
+  uint64_t before_ = 0;
+};
+
+template <typename T>
+T* New() {
+  void* place = metadata::Allocate(sizeof(T));
+  return place == nullptr ? nullptr : new (place) T();
+}
+
+}  // namespace
+
+Collector& collector() {
+  static constinit Collector instance;
+  return instance;
+}
+
+void Collector::Start() {
+  const Options& o = options();
+  ledger().Start();
+  last_cycle_ = ledger().start_time();
+  pacer_.SetPercent(o.percent);
+  UpdateLimit(last_cycle_);
+  pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
+  started_.store(true, std::memory_order_relaxed);
+  if (o.mode == Mode::kOff) return;
+  heap().SetTrigger(pacer_.trigger());
+  heap().SetPressureHook(&Collector::OnPressure);
+}
+
+void Collector::UpdateLimit(uint64_t now) {
+  const size_t chosen = options().limit;
+  if (chosen != Options::kAutoLimit) {
+    pacer_.SetLimit(chosen == SIZE_MAX ? UINT64_MAX : chosen);
+    return;
+  }
+  if (limit_read_ != 0 && now - limit_read_ < kLimitReread) return;
+  limit_read_ = now;
+  size_t limit = process::CgroupMemoryLimit();
+  pacer_.SetLimit(limit == SIZE_MAX ? UINT64_MAX : limit / 10 * 9);
+}
+
+bool Collector::Enabled() const {
+  return started_.load(std::memory_order_relaxed) &&
+         disabled_.load(std::memory_order_relaxed) == 0 && options().mode == Mode::kCollect;
+}
+
+bool Collector::OnPressure(Pressure pressure) { return collector().Relieve(pressure); }
+
+bool Collector::Relieve(Pressure pressure) {
+  if (!Enabled()) return false;
+  const char* reason = nullptr;
+  switch (pressure) {
+    case Pressure::kOutOfMemory:
+      return Collect("memory");
+    case Pressure::kStress:
+      reason = "stress";
+      break;
+    case Pressure::kTick: {
+      ledger().WriteStatistics(false);
+      uint64_t interval = options().interval;
+      if (interval == 0 || clock::Coarse() - last_cycle_ < interval * clock::kSecond) return false;
+      reason = "interval";
+      break;
+    }
+    case Pressure::kGrowth: {
+      if (!lock_.TryLock()) return false;  // somebody collects already
+      uint64_t now = clock::Now();
+      Pacer::Verdict verdict =
+          pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
+      heap().SetTrigger(pacer_.trigger());
+      lock_.Unlock();
+      if (verdict == Pacer::Verdict::kNo) return false;
+      reason = verdict == Pacer::Verdict::kLimit    ? "limit"
+               : verdict == Pacer::Verdict::kGrowth ? "growth"
+                                                    : "early";
+      break;
+    }
+  }
+  if (!lock_.TryLock()) return false;
+  bool done = Cycle(reason);
+  lock_.Unlock();
+  return done;
+}
+
+bool Collector::Collect(const char* reason) {
+  if (!started_.load(std::memory_order_relaxed) || options().mode == Mode::kOff) return false;
+  LockGuard guard(lock_);
+  return Cycle(reason);
+}
+
+bool Collector::Cycle(const char* reason) {
+  if (process::SharesParentMemory()) return false;  // a vfork child: the heap is its parent's
+  if (marker_ == nullptr) {
+    marker_ = New<Marker>();
+    roots_ = New<RootScanner>();
+    uintptr_t stack = metadata::MapOwn(kStackSize, "gcmalloc: collector's stack");
+    if (marker_ == nullptr || roots_ == nullptr || stack == 0) {
+      marker_ = nullptr;
+      return false;
+    }
+    stack_top_ = stack + kStackSize;
+  }
+  AllSignalsBlocked blocked;
+  reason_ = reason;
+  done_ = false;
+  GcmWithSpilledRegisters(&Collector::CycleOnOwnStack, this, stack_top_);
+  return done_;
+}
+
+void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
+  auto* self = static_cast<Collector*>(data);
+  CycleRecord record{};
+  const uint64_t begin = clock::Now();
+  const uint64_t cpu = clock::ThreadCpu();
+  const char* why = nullptr;
+  record.start = begin - ledger().start_time();
+  record.reason = self->reason_;
+  record.heap_before = heap().pages().in_use_pages() * kPageSize;
+  if (!world().Stop(&why)) {
+    ledger().TraceSkipped(why);
+  } else {
+    self->done_ = self->MarkAndSweep(sp, &record);
+    world().Start();
+    if (!self->done_) ledger().TraceSkipped("the memory map cannot be read");
+  }
+  const uint64_t end = clock::Now();
+  self->last_cycle_ = end;
+  record.pause = end - begin;
+  record.cpu = clock::ThreadCpu() - cpu;
+  record.heap_after = heap().pages().in_use_pages() * kPageSize;
+  self->UpdateLimit(end);
+  bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
+  if (!self->done_) record.heap_after = record.heap_before;
+  self->pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked,
+                         record.roots_bytes, record.pause, counts && self->done_});
+  record.heap_goal = self->pacer_.goal();
+  heap().SetTrigger(self->pacer_.trigger());
+  if (!self->done_) return;
+  record.number = ledger().cycles() + 1;
+  ledger().AddCycle(record);
+  ledger().Trace(record);
+}
+
+bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
+  const uint64_t begin = clock::Now();
+  record->threads = world().thread_count() + 1;
+  heap().registry().RetireDead(
+      [](void*, int tid) { return world().IsAlive(tid); }, nullptr);
+  marker_->Begin(options().align);
+  RootScanner::Result roots =
+      roots_->Scan(marker_, world(), sp, AddressOf(__builtin_thread_pointer()));
+  if (!roots.complete) return false;
+  marker_->Drain();
+  const uint64_t marked = clock::Now();
+  SweepResult swept = Sweep(marker_->protected_ranges());
+  const uint64_t end = clock::Now();
+  record->mark = marked - begin;
+  record->sweep = end - marked;
+  record->heap_marked = marker_->marked_bytes();
+  record->marked_objects = marker_->marked_objects();
+  record->roots_bytes = roots.bytes;
+  record->stacks_bytes = roots.stack_bytes;
+  record->reclaimed_objects = swept.reclaimed_objects;
+  record->reclaimed_bytes = swept.reclaimed_bytes;
+  return true;
+}
+
+void Collector::AfterForkInChild() {
+  lock_.Reset();
+  world().AfterForkInChild();
+}
+
+}  // namespace gcm

@@ -1,0 +1,60 @@
+// A collection: stop the world, mark from the roots, sweep, start the world.
+//
+// It runs in the thread that asked for it, on a stack of its own (the thread's may be a coroutine's
+// of a few KiB), with all signals blocked: a handler of the program must not run in a half-marked
+// heap.
+#pragma once
+
+#include "core/gc/marker.h"
+#include "core/gc/pacer.h"
+#include "core/gc/roots.h"
+#include "core/gc/world.h"
+#include "core/report/statistics.h"
+#include "platform/mutex.h"
+
+namespace gcm {
+
+class Collector {
+ public:
+  // Takes over from the options. While one thread runs.
+  void Start();
+
+  // A full cycle: what it finds unreachable is reclaimed when it returns. False when it could not
+  // be done (another thread's memory is shared with a vfork child, a thread does not stop, no
+  // /proc); then nothing was changed. Waits for a cycle that is under way. Not to be called in
+  // a signal handler or a CriticalSection.
+  bool Collect(const char* reason);
+
+  // Switched off and on by the program; nests.
+  void Disable() { disabled_.fetch_add(1, std::memory_order_relaxed); }
+  void Enable() { disabled_.fetch_sub(1, std::memory_order_relaxed); }
+
+  Mutex& lock() { return lock_; }
+  void AfterForkInChild();
+
+ private:
+  static bool OnPressure(Pressure pressure);
+  bool Relieve(Pressure pressure);
+  bool Cycle(const char* reason);
+  static void CycleOnOwnStack(void* self, uintptr_t sp);
+  bool MarkAndSweep(uintptr_t sp, CycleRecord* record);
+  void UpdateLimit(uint64_t now);
+  bool Enabled() const;
+
+  Mutex lock_;
+  std::atomic<int> disabled_{0};
+  std::atomic<bool> started_{false};
+  Pacer pacer_;
+  Marker* marker_ = nullptr;
+  RootScanner* roots_ = nullptr;
+  uintptr_t stack_top_ = 0;
+  uint64_t last_cycle_ = 0;        // time
+  uint64_t limit_read_ = 0;
+  // Between Cycle and CycleOnOwnStack:
+  const char* reason_ = nullptr;
+  bool done_ = false;
+};
+
+Collector& collector();
+
+}  // namespace gcm

@@ -1,0 +1,171 @@
+#include "core/gc/marker.h"
+
+#include <cstring>
+
+#include "core/base/metadata.h"
+#include "platform/memory.h"
+
+namespace gcm {
+
+void ProtectedRanges::Add(Range r) {
+  if (count < kCapacity) {
+    ranges[count++] = r;
+  } else {
+    overflow = true;
+  }
+}
+
+bool ProtectedRanges::Overlaps(Range r) const {
+  if (overflow) return true;
+  for (size_t i = 0; i < count; ++i) {
+    if (r.lo < ranges[i].hi && ranges[i].lo < r.hi) return true;
+  }
+  return false;
+}
+
+bool MarkStack::Push(uintptr_t block) {
+  if (top_ == nullptr || used_ == Segment::kEntries) {
+    Segment* next = top_ == nullptr ? nullptr : top_->above;
+    if (next == nullptr) {
+      uintptr_t place = metadata::MapOwn(Segment::kSize, "gcmalloc: mark stack");
+      if (place == 0) return false;
+      next = PointerTo<Segment>(place);
+      next->below = top_;
+      if (top_ != nullptr) top_->above = next;
+    }
+    top_ = next;
+    used_ = 0;
+  }
+  top_->entries[used_++] = block;
+  return true;
+}
+
+bool MarkStack::Pop(uintptr_t* block) {
+  if (top_ == nullptr) return false;
+  if (used_ == 0) {
+    if (top_->below == nullptr) return false;
+    top_ = top_->below;
+    used_ = Segment::kEntries;
+  }
+  *block = top_->entries[--used_];
+  return true;
+}
+
+void MarkStack::Trim() {
+  if (top_ == nullptr) return;
+  // All but the header's page of each segment above the first.
+  for (Segment* s = top_->above; s != nullptr; s = s->above) {
+    memory::Decommit(AddressOf(s) + memory::PageSize(), Segment::kSize - memory::PageSize());
+  }
+}
+
+bool Marker::IsMarked(const Span* span, unsigned index) {
+  const std::atomic<uint64_t>* bits = heap().pages().arena().tables().MarkBits(span->start);
+  return (bits[index / 64].load(std::memory_order_relaxed) >> index % 64 & 1) != 0;
+}
+
+void Marker::Begin(unsigned stride) {
+  arena_ = &heap().pages().arena();
+  stride_ = stride;
+  overflowed_ = false;
+  protected_.count = 0;
+  protected_.overflow = false;
+  marked_objects_ = marked_bytes_ = 0;
+  heap().pages().ForEachSpan([&](Span* span) {
+    std::atomic<uint64_t>* bits = arena_->tables().MarkBits(span->start);
+    unsigned words = span->large() ? 1 : span->words;
+    for (unsigned w = 0; w < words; ++w) bits[w].store(0, std::memory_order_relaxed);
+  });
+}
+
+GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
+  Span* span = arena_->SpanAround(word);
+  if (GCM_LIKELY(span == nullptr)) return;
+  if (!span->InUse() || word - span->start >= span->pages * kPageSize) return;
+  unsigned index = 0;
+  size_t size;
+  if (span->large()) {
+    size = span->large_size;
+  } else {
+    index = span->IndexOf(word - span->start);
+    if (index >= span->slots) return;
+    uint64_t bit = uint64_t{1} << index % 64;
+    if ((LoadRelaxed(&span->free_bits()[index / 64]) & bit) != 0) return;
+    if ((span->remote_bits()[index / 64].load(std::memory_order_relaxed) & bit) != 0) return;
+    size = span->slot_size;
+  }
+  std::atomic<uint64_t>& mark = arena_->tables().MarkBits(span->start)[index / 64];
+  uint64_t bit = uint64_t{1} << index % 64;
+  uint64_t marks = mark.load(std::memory_order_relaxed);
+  if ((marks & bit) != 0) return;
+  mark.store(marks | bit, std::memory_order_relaxed);
+  ++marked_objects_;
+  marked_bytes_ += size;
+  uintptr_t block = span->start + uintptr_t{index} * span->slot_size;
+  if (!stack_.Push(block)) overflowed_ = true;
+}
+
+GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
+  const uintptr_t arena_lo = arena_->lo();
+  const uintptr_t arena_size = arena_->used() - arena_lo;
+  if (GCM_LIKELY(stride_ == 8)) {
+    lo = RoundUp(lo, 8);
+    for (; lo + 8 <= hi; lo += 8) {
+      uintptr_t word = *PointerTo<const volatile uintptr_t>(lo);
+      // The world is stopped, so the bounds hold for the whole scan: most words end here.
+      if (GCM_UNLIKELY(word - arena_lo < arena_size)) MarkWord(word);
+    }
+    return;
+  }
+  for (lo = RoundUp(lo, stride_); lo + 8 <= hi; lo += stride_) {
+    uintptr_t word;
+    memcpy(&word, PointerTo(lo), sizeof(word));
+    if (word - arena_lo < arena_size) MarkWord(word);
+  }
+}
+
+void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
+  ProtectedMemory memory;
+  uintptr_t buffer[64];
+  for (uintptr_t at = lo; at < hi;) {
+    long n = memory.Read(at, buffer, Min<size_t>(sizeof(buffer), hi - at));
+    if (n <= 0) return;
+    ScanWords(AddressOf(buffer), AddressOf(buffer) + static_cast<size_t>(n));
+    at += static_cast<size_t>(n);
+  }
+}
+
+void Marker::ScanBlock(uintptr_t block) {
+  Span* span = arena_->SpanOf(block);
+  uintptr_t end = block + (span->large() ? span->large_size : span->slot_size);
+  if (GCM_UNLIKELY(protected_.count != 0) && protected_.Overlaps({block, end})) {
+    ScanProtected(block, end);
+  } else {
+    ScanWords(block, end);
+  }
+}
+
+// Some blocks were marked, but not kept for scanning: scans all marked blocks of the heap again.
+void Marker::Rescan() {
+  heap().pages().ForEachSpan([&](Span* span) {
+    unsigned slots = span->large() ? 1 : span->slots;
+    for (unsigned i = 0; i < slots; ++i) {
+      if (!IsMarked(span, i)) continue;
+      ScanBlock(span->start + uintptr_t{i} * span->slot_size);
+      uintptr_t block;
+      while (stack_.Pop(&block)) ScanBlock(block);
+    }
+  });
+}
+
+void Marker::Drain() {
+  uintptr_t block;
+  while (stack_.Pop(&block)) ScanBlock(block);
+  while (overflowed_) {
+    overflowed_ = false;
+    Rescan();
+  }
+  stack_.Trim();
+}
+
+}  // namespace gcm

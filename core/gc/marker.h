@@ -1,0 +1,72 @@
+// Marking: words are looked up, blocks are marked and their words looked up in turn.
+//
+// A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
+// Blocks that wait to be scanned are on a stack in metadata; when that cannot grow, `overflowed`
+// is set and the heap is walked again for marked blocks, so that memory never decides what lives.
+#pragma once
+
+#include "core/heap/heap.h"
+#include "platform/memory_map.h"
+
+namespace gcm {
+
+// Parts of the heap that the program has protected; they are read by other means and never reused.
+struct ProtectedRanges {
+  static constexpr size_t kCapacity = 256;
+  Range ranges[kCapacity];
+  size_t count = 0;
+  bool overflow = false;  // more than that: every block counts as protected
+  void Add(Range r);
+  bool Overlaps(Range r) const;
+};
+
+class MarkStack {
+ public:
+  bool Push(uintptr_t block);
+  bool Pop(uintptr_t* block);
+  void Trim();  // gives its pages back, but for the first segment's
+
+ private:
+  struct Segment {
+    static constexpr size_t kSize = 64 * kKiB;
+    static constexpr size_t kEntries = kSize / sizeof(uintptr_t) - 4;
+    Segment* below;
+    Segment* above;
+    size_t unused[2];
+    uintptr_t entries[kEntries];
+  };
+  Segment* top_ = nullptr;
+  size_t used_ = 0;
+};
+
+class Marker {
+ public:
+  // Forgets all marks. With the world stopped.
+  void Begin(unsigned stride);
+  // Looks up every word of memory that can be read directly.
+  void ScanWords(uintptr_t lo, uintptr_t hi);
+  void MarkWord(uintptr_t word);
+  // Scans until nothing is left.
+  void Drain();
+
+  ProtectedRanges& protected_ranges() { return protected_; }
+  uint64_t marked_objects() const { return marked_objects_; }
+  uint64_t marked_bytes() const { return marked_bytes_; }
+
+  static bool IsMarked(const Span* span, unsigned index);
+
+ private:
+  void ScanBlock(uintptr_t block);
+  void ScanProtected(uintptr_t lo, uintptr_t hi);
+  void Rescan();
+
+  Arena* arena_ = nullptr;
+  unsigned stride_ = 8;
+  bool overflowed_ = false;
+  MarkStack stack_;
+  ProtectedRanges protected_;
+  uint64_t marked_objects_ = 0;
+  uint64_t marked_bytes_ = 0;
+};
+
+}  // namespace gcm

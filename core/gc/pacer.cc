@@ -1,0 +1,63 @@
+#include "core/gc/pacer.h"
+
+namespace gcm {
+namespace {
+
+constexpr uint64_t kMinGrowth = 4 * kMiB;
+constexpr uint64_t kMinEarlyGrowth = 512 * kKiB;
+constexpr uint64_t kAskAgain = 256 * kKiB;
+constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
+constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
+constexpr unsigned kMaxBackoff = 12;
+
+uint64_t Add(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+uint64_t Percent(uint64_t n, uint64_t percent) {
+  return n > UINT64_MAX / Max<uint64_t>(percent, 1) ? UINT64_MAX : n * percent / 100;
+}
+
+}  // namespace
+
+void Pacer::Begin(uint64_t in_use) { Plan(in_use, 0); }
+
+void Pacer::Plan(uint64_t heap, uint64_t basis) {
+  heap_after_ = heap;
+  if (percent_ == UINT64_MAX) {
+    growth_goal_ = early_goal_ = UINT64_MAX;
+  } else {
+    growth_goal_ = Add(heap, Max(Percent(basis, percent_), Percent(kMinGrowth, percent_)));
+    uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
+    early_goal_ = Min(growth_goal_, Add(heap, Percent(early, Min<uint64_t>(percent_, 100))));
+  }
+  // Close to the limit a cycle still needs something to reclaim.
+  limit_goal_ = limit_ == UINT64_MAX ? UINT64_MAX : Max(limit_, Add(heap, heap / 16 + kMiB));
+  trigger_ = Min(early_goal_, goal());
+}
+
+Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed) {
+  if (in_use >= limit_goal_) {
+    if (spent_ <= elapsed / kLimitShare || in_use >= growth_goal_) return Verdict::kLimit;
+  } else if (in_use >= growth_goal_) {
+    return Verdict::kGrowth;
+  } else if (in_use >= early_goal_ && spent_ <= elapsed / kEarlyShare) {
+    return Verdict::kEarly;
+  }
+  trigger_ = Max(trigger_, in_use + kAskAgain);
+  if (trigger_ > goal() && in_use < goal()) trigger_ = goal();
+  return Verdict::kNo;
+}
+
+void Pacer::Finished(const Cycle& cycle) {
+  spent_ += cycle.duration;
+  if (cycle.counts) {
+    uint64_t growth = cycle.heap_before > heap_after_ ? cycle.heap_before - heap_after_ : 0;
+    uint64_t yield = cycle.heap_before > cycle.heap_after ? cycle.heap_before - cycle.heap_after : 0;
+    if (yield >= growth / 2) {
+      backoff_ = backoff_ > 2 ? backoff_ - 2 : 0;
+    } else if (yield < growth / 4 && backoff_ < kMaxBackoff) {
+      ++backoff_;
+    }
+  }
+  Plan(cycle.heap_after, Add(cycle.marked, cycle.roots));
+}
+
+}  // namespace gcm

@@ -1,0 +1,155 @@
+#include "core/gc/roots.h"
+
+#include <cstring>
+
+#include "core/base/metadata.h"
+#include "core/base/own_ranges.h"
+#include "platform/memory.h"
+
+namespace gcm {
+
+bool RootScanner::PrepareBuffers() {
+  if (buffer_ == nullptr) {
+    buffer_ = static_cast<char*>(metadata::Allocate(kBufferSize));
+    if (buffer_ == nullptr) return false;
+  }
+  for (size_t count = OwnRanges::Count(); count > own_capacity_; count = OwnRanges::Count()) {
+    own_ = static_cast<Range*>(metadata::Allocate(2 * count * sizeof(Range)));
+    if (own_ == nullptr) {
+      own_capacity_ = 0;
+      return false;
+    }
+    own_capacity_ = 2 * count;
+  }
+  own_count_ = OwnRanges::Snapshot(own_, own_capacity_);
+  return true;
+}
+
+RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintptr_t own_sp,
+                                      uintptr_t own_tls) {
+  result_ = {};
+  marker_ = marker;
+  world_ = &world;
+  own_sp_ = own_sp;
+  own_tls_ = own_tls;
+  if (!PrepareBuffers()) return result_;
+  MemoryMap map;
+  PageMap pages;
+  if (!map.ok()) return result_;
+  pages_ = &pages;
+  for (size_t i = 0; i < world.thread_count(); ++i) {
+    const StoppedThread& t = world.thread(i);
+    marker_->ScanWords(t.saved.lo, t.saved.hi);
+  }
+  Mapping mapping;
+  Range previous{};
+  bool previous_readable = true;
+  while (map.Next(&mapping)) {
+    bool guarded = previous.hi == mapping.range.lo && !previous_readable;
+    ScanMapping(mapping, guarded);
+    previous = mapping.range;
+    previous_readable = mapping.readable;
+  }
+  result_.complete = true;
+  return result_;
+}
+
+// Where in a stack mapping live data begin. The main thread's mapping and a mapping that the C
+// library made for one thread (its control block lies at the upper end, a guard below) hold nothing
+// else; in any other, what lies below a stack pointer may be somebody else's.
+uintptr_t RootScanner::LiveStackStart(const Mapping& mapping, bool guarded) const {
+  uintptr_t sp = 0;
+  size_t blocks = 0;
+  auto consider = [&](uintptr_t thread_sp, uintptr_t tls) {
+    bool here = mapping.range.Contains(tls);
+    if (here) ++blocks;
+    if (mapping.range.Contains(thread_sp) && (here || mapping.stack)) sp = thread_sp;
+  };
+  consider(own_sp_, own_tls_);
+  for (size_t i = 0; i < world_->thread_count(); ++i) {
+    consider(world_->thread(i).sp, world_->thread(i).tls);
+  }
+  if (sp == 0) return mapping.range.lo;
+  if (!mapping.stack && (blocks != 1 || !guarded)) return mapping.range.lo;
+  return RoundDown(sp, sizeof(uintptr_t));
+}
+
+void RootScanner::NoteProtected(const Mapping& mapping) {
+  const Arena& arena = heap().pages().arena();
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
+    Range part{Max(mapping.range.lo, arena.extent(i).start),
+               Min(mapping.range.hi, arena.extent(i).ready)};
+    if (part.lo < part.hi) marker_->protected_ranges().Add(part);
+  }
+}
+
+void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
+  if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
+  if (!mapping.readable || mapping.device) return;
+  if (mapping.shared && !mapping.writable) return;
+  Range range = mapping.range;
+  range.lo = LiveStackStart(mapping, guarded);
+  bool stack = range.lo != mapping.range.lo;
+  uint64_t before = result_.bytes;
+  ScanOutsideOwn(range, mapping.shared);
+  if (stack) result_.stack_bytes += result_.bytes - before;
+}
+
+void RootScanner::ScanOutsideOwn(Range range, bool shared) {
+  for (size_t i = 0; i < own_count_ && range.lo < range.hi; ++i) {
+    if (own_[i].hi <= range.lo) continue;
+    if (own_[i].lo >= range.hi) break;
+    if (own_[i].lo > range.lo) ScanPresent({range.lo, own_[i].lo}, shared);
+    range.lo = own_[i].hi;
+  }
+  if (range.lo < range.hi) ScanPresent(range, shared);
+}
+
+void RootScanner::ScanPresent(Range range, bool shared) {
+  const size_t page = memory::PageSize();
+  if (shared) {
+    unsigned char resident[512];
+    for (uintptr_t at = RoundDown(range.lo, page); at < range.hi;) {
+      size_t count = Min(sizeof(resident), DivideUp(range.hi - at, page));
+      bool known = ResidentPages(at, count, resident);
+      for (size_t i = 0; i < count; ++i, at += page) {
+        if (known && (resident[i] & 1) == 0) continue;
+        ScanCopy({Max(at, range.lo), Min(at + page, range.hi)});
+      }
+    }
+    return;
+  }
+  if (!pages_->ok()) return ScanCopy(range);
+  Range rest{RoundDown(range.lo, page), range.hi}, run;
+  while (pages_->NextRun(rest, &run)) {
+    ScanCopy({Max(run.lo, range.lo), run.hi});
+    rest.lo = run.hi;
+  }
+}
+
+void RootScanner::ScanCopy(Range range) {
+  const size_t page = memory::PageSize();
+  while (range.lo < range.hi) {
+    if (read_refused_) {
+      marker_->ScanWords(range.lo, range.hi);
+      result_.bytes += range.size();
+      return;
+    }
+    // Words may straddle two pieces only at strides below the word: pieces overlap by a word then.
+    long n = ReadOwnMemory(range.lo, buffer_, Min(range.size(), kBufferSize));
+    if (n < 0) {
+      read_refused_ = true;
+      continue;
+    }
+    if (n == 0) {
+      range.lo = RoundDown(range.lo, page) + page;
+      continue;
+    }
+    size_t got = static_cast<size_t>(n);
+    marker_->ScanWords(AddressOf(buffer_), AddressOf(buffer_) + got);
+    result_.bytes += got;
+    range.lo += got > 8 && got < range.size() ? got - 8 : got;
+  }
+}
+
+}  // namespace gcm

@@ -1,0 +1,50 @@
+// Roots: every place outside of the heap that may hold a pointer into it, found from the process's
+// own memory map, so that no place has to be registered. With the world stopped.
+//
+// All readable private mappings are scanned where they hold data of the process's own, read-only
+// ones, too (their pages may have been written before they were protected), and all writable
+// shared mappings where they are resident. Left out are our own ranges, devices, and the dead part
+// of stacks below the stack pointer.
+#pragma once
+
+#include "core/gc/marker.h"
+#include "core/gc/world.h"
+#include "platform/memory_map.h"
+
+namespace gcm {
+
+class RootScanner {
+ public:
+  struct Result {
+    bool complete;  // false: the map could not be read, and nothing may be reclaimed
+    uint64_t bytes;
+    uint64_t stack_bytes;
+  };
+
+  // `own_sp` is the collecting thread's stack pointer, its registers stored above it.
+  Result Scan(Marker* marker, const World& world, uintptr_t own_sp, uintptr_t own_tls);
+
+ private:
+  void ScanMapping(const Mapping& mapping, bool guarded);
+  void ScanOutsideOwn(Range range, bool shared);
+  void ScanPresent(Range range, bool shared);
+  void ScanCopy(Range range);
+  uintptr_t LiveStackStart(const Mapping& mapping, bool guarded) const;
+  void NoteProtected(const Mapping& mapping);
+  bool PrepareBuffers();
+
+  static constexpr size_t kBufferSize = 128 * kKiB;
+  Marker* marker_ = nullptr;
+  const World* world_ = nullptr;
+  uintptr_t own_sp_ = 0;
+  uintptr_t own_tls_ = 0;
+  char* buffer_ = nullptr;
+  Range* own_ = nullptr;
+  size_t own_count_ = 0;
+  size_t own_capacity_ = 0;
+  PageMap* pages_ = nullptr;
+  bool read_refused_ = false;
+  Result result_{};
+};
+
+}  // namespace gcm
