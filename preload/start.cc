@@ -1,0 +1,109 @@
+// The library's start and end in a process: options, hooks for threads and forks, statistics at exit.
+// malloc works before any of this has run, with default settings.
+#include <pthread.h>
+#include <unistd.h>
+
+#include "core/base/options.h"
+#include "core/gc/collector.h"
+#include "core/heap/heap.h"
+#include "core/report/statistics.h"
+#include "platform/message.h"
+#include "platform/process.h"
+
+namespace gcm {
+namespace {
+
+pthread_key_t g_key;
+bool g_key_made = false;
+
+// A thread's end: its cache goes to the others. The value is kept until no destructor of the
+// program is left that could still allocate: each round that allocates sets it again.
+void OnThreadEnd(void*) {
+  ThreadCache* cache = t_cache;
+  if (cache != &g_empty_cache) heap().registry().Detach(cache);
+}
+
+// The key is among the first 32, for which pthread_setspecific does not allocate.
+void OnAttach() {
+  if (g_key_made) pthread_setspecific(g_key, t_cache);
+}
+
+void BeforeFork() {
+  collector().lock().Lock();
+  heap().LockAll();
+}
+void AfterForkInParent() {
+  heap().UnlockAll();
+  collector().lock().Unlock();
+}
+void AfterForkInChild() {
+  heap().AfterForkInChild();
+  collector().AfterForkInChild();
+  process::MarkParent();
+}
+
+void SayWhatWasChosen() {
+  const Options& o = options();
+  if (!o.verbose) return;
+  Message line;
+  line.Text("gcmalloc: version " GCM_VERSION ", mode ");
+  line.Text(o.mode == Mode::kOff ? "off" : "collect").Text(", percent ");
+  if (o.percent == Options::kOff) {
+    line.Text("off");
+  } else {
+    line.Decimal(o.percent);
+  }
+  line.Text(", limit ");
+  if (o.limit == SIZE_MAX) {
+    line.Text("off");
+  } else if (o.limit == Options::kAutoLimit) {
+    size_t limit = process::CgroupMemoryLimit();
+    line.Text("auto (");
+    if (limit == SIZE_MAX) {
+      line.Text("none)");
+    } else {
+      line.Decimal(limit / 10 * 9).Text(" bytes)");
+    }
+  } else {
+    line.Decimal(o.limit).Text(" bytes");
+  }
+  line.Text(", interval ").Decimal(o.interval).Text(" s, scavenge ");
+  if (o.scavenge == Options::kOff) {
+    line.Text("off");
+  } else {
+    line.Decimal(o.scavenge / 1'000'000).Text(" ms");
+  }
+  line.Text(", align ").Decimal(o.align).Text(", stress ").Decimal(o.stress);
+  line.Text(", poison ").Decimal(o.poison ? 1 : 0).Write(2);
+}
+
+bool g_started = false;
+
+void Start(char** environment) {
+  if (g_started) return;
+  g_started = true;
+  // First of all handlers: in prepare it runs last, in the child first.
+  pthread_atfork(BeforeFork, AfterForkInParent, AfterForkInChild);
+  g_key_made = pthread_key_create(&g_key, OnThreadEnd) == 0;
+  process::MarkParent();
+  if (!process::IsPrivileged()) ReadEnvironment(environment, &options());
+  const Options& o = options();
+  HeapSettings settings;
+  settings.scavenge_delay = o.scavenge;
+  settings.poison = o.poison;
+  settings.stress = o.mode == Mode::kOff ? 0 : o.stress;
+  heap().Configure(settings);
+  heap().SetAttachHook(OnAttach);
+  if (t_cache != &g_empty_cache) OnAttach();
+  collector().Start();
+  SayWhatWasChosen();
+}
+
+__attribute__((constructor(101))) void OnLoad(int, char**, char** environment) {
+  Start(environment != nullptr ? environment : environ);
+}
+
+__attribute__((destructor(101))) void OnExit() { ledger().WriteStatistics(true); }
+
+}  // namespace
+}  // namespace gcm
