@@ -24,7 +24,7 @@ $(BUILD)/%.o: %.cc
 	@$(CXX) $(CXXFLAGS_ALL) $(or $(EXCEPTIONS),-fno-exceptions) -MMD -MP -c $< -o $@
 
 $(OUT)/libgcmalloc.so: $(call OBJ,$(CORE) $(PRELOAD))
-	@$(CXX) -shared -o $@.$(VERSION) $^ $(UNWIND) -nostdlib++ -nodefaultlibs -lc -Wl,-soname,libgcmalloc.so.1 \
+	@$(CXX) -shared -o $@.$(VERSION) $^ $(UNWIND) -nodefaultlibs -lgcc -lc -Wl,-soname,libgcmalloc.so.1 \
 	  -Wl,--exclude-libs,ALL -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
 	@ln -sf libgcmalloc.so.$(VERSION) $@.1
 	@ln -sf libgcmalloc.so.1 $@

@@ -139,7 +139,7 @@ class alignas(64) ThreadCache {
 
 // The calling thread's cache; never null. A thread that has none yet has the empty one, whose
 // cursors give nothing and which owns no span.
-extern GCM_TLS ThreadCache* t_cache;
+extern constinit GCM_TLS ThreadCache* t_cache;
 extern ThreadCache g_empty_cache;
 extern uint64_t g_zero_word;
 

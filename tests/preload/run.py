@@ -20,7 +20,7 @@ def main():
     parser.add_argument("lib")
     parser.add_argument("--bin", required=True)
     parser.add_argument("names", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     harness.Setting.lib = os.path.abspath(arguments.lib)
     harness.Setting.bin = os.path.abspath(arguments.bin)
     if not os.path.exists(harness.Setting.lib):
