@@ -108,7 +108,7 @@ struct Variable {
 constexpr Variable kVariables[] = {
     {"MODE", SetMode, "collect"},     {"PERCENT", SetPercent, "100"},
     {"LIMIT", SetLimit, "auto"},      {"INTERVAL", SetInterval, "120"},
-    {"SCAVENGE", SetScavenge, "10s"}, {"ALIGN", SetAlign, "word"},
+    {"SCAVENGE", SetScavenge, "10s"}, {"ALIGN", SetAlign, "4"},
     {"FOREIGN", SetForeign, "abort"}, {"POISON", SetPoison, "0"},
     {"VERBOSE", SetVerbose, "0"},     {"STRESS", SetStress, "0"},
     {"TRACE", SetTrace, "off"},       {"TRACE_JSON", SetTraceJson, "off"},

@@ -16,7 +16,7 @@ struct Options {
   size_t limit = kAutoLimit;        // bytes; SIZE_MAX: none
   uint64_t interval = 120;          // seconds; 0: never
   uint64_t scavenge = 10'000'000'000;  // nanoseconds; kOff: never
-  unsigned align = 8;               // stride of conservative scanning
+  unsigned align = 4;  // stride of conservative scanning: packed structures hold pointers, too
   bool ignore_foreign = false;
   bool poison = false;
   uint64_t stress = 0;              // a cycle every so many allocations

@@ -7,12 +7,13 @@ is `gcmalloc: FUNCTION(ADDRESS): WHAT`, whole.
 
 DOUBLE = r"double free of a block of {usable} bytes"
 FREED = r"the block of {usable} bytes was freed before"
-INTERIOR = (r"is not the start of a block "
+INTERIOR = (r"(?:is )?not the start of a block "
             r"\(it is {offset} bytes? inside a block of {usable} bytes\)")
-FOREIGN = r"is not an address of gcmalloc's heap"
+FOREIGN = r"(?:is )?not an address of gcmalloc's heap"
 
 # A block whose pages were given back may no longer be known by its size.
-DOUBLE_LARGE = r"(?:" + DOUBLE + r"|double free|is not (?:the start of )?a (?:live )?block\b.*)"
+GONE = r"no block is there: double free, or never allocated"
+DOUBLE_LARGE = r"(?:" + DOUBLE + r"|" + GONE + r")"
 FREED_LARGE = r"(?:" + FREED + r"|" + DOUBLE_LARGE + r")"
 # realloc and malloc_usable_size of a freed block may say the same as free does.
 FREED_ANY = r"(?:" + FREED + r"|" + DOUBLE + r")"
