@@ -54,6 +54,7 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   mapping->range = {lo, hi};
   mapping->readable = p[0] == 'r';
   mapping->writable = p[1] == 'w';
+  mapping->executable = p[2] == 'x';
   mapping->shared = p[3] == 's';
   p += 5;
   if (!ParseHex(&p, &ignored) || *p++ != ' ') return false;

@@ -11,6 +11,7 @@ struct Mapping {
   Range range;
   bool readable;
   bool writable;
+  bool executable;
   bool shared;
   bool file_backed;  // has an inode: a file, a memfd, shared anonymous memory
   bool device;       // a device's memory: reading it may have effects

@@ -129,6 +129,12 @@ GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
     }
     return;
   }
+  ScanBytes(lo, hi);
+}
+
+GCM_NO_SANITIZE void Marker::ScanBytes(uintptr_t lo, uintptr_t hi) {
+  const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
+  const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
   for (; lo + 8 <= hi; ++lo) {
     uintptr_t word;
     memcpy(&word, PointerTo(lo), sizeof(word));

@@ -43,8 +43,10 @@ class Marker {
  public:
   // Forgets all marks. With the world stopped.
   void Begin(unsigned stride);
-  // Looks up every word of memory that can be read directly.
+  // Looks up every word of memory that can be read directly, at the stride of the options, or at
+  // every byte.
   void ScanWords(uintptr_t lo, uintptr_t hi);
+  void ScanBytes(uintptr_t lo, uintptr_t hi);
   void MarkWord(uintptr_t word);
   // Scans until nothing is left.
   void Drain();

@@ -86,7 +86,8 @@ void RootScanner::NoteProtected(const Mapping& mapping) {
 void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
   if (!mapping.readable || mapping.device) return;
-  if (mapping.shared && !mapping.writable) return;
+  if (mapping.shared && !mapping.writable && !mapping.executable) return;
+  code_ = mapping.executable;
   Range range = mapping.range;
   range.lo = LiveStackStart(mapping, guarded);
   bool stack = range.lo != mapping.range.lo;
@@ -127,11 +128,19 @@ void RootScanner::ScanPresent(Range range, bool shared) {
   }
 }
 
+void RootScanner::ScanReadable(uintptr_t lo, uintptr_t hi) {
+  if (code_) {
+    marker_->ScanBytes(lo, hi);
+  } else {
+    marker_->ScanWords(lo, hi);
+  }
+}
+
 void RootScanner::ScanCopy(Range range) {
   const size_t page = memory::PageSize();
   while (range.lo < range.hi) {
     if (read_refused_) {
-      marker_->ScanWords(range.lo, range.hi);
+      ScanReadable(range.lo, range.hi);
       result_.bytes += range.size();
       return;
     }
@@ -146,7 +155,7 @@ void RootScanner::ScanCopy(Range range) {
       continue;
     }
     size_t got = static_cast<size_t>(n);
-    marker_->ScanWords(AddressOf(buffer_), AddressOf(buffer_) + got);
+    ScanReadable(AddressOf(buffer_), AddressOf(buffer_) + got);
     result_.bytes += got;
     range.lo += got > 8 && got < range.size() ? got - 8 : got;
   }

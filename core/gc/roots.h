@@ -4,7 +4,8 @@
 // All readable private mappings are scanned where they hold data of the process's own, read-only
 // ones, too (their pages may have been written before they were protected), and all writable
 // shared mappings where they are resident. Left out are our own ranges, devices, and the dead part
-// of stacks below the stack pointer.
+// of stacks below the stack pointer. Executable memory of the process's own is code that was made
+// at run time: its operands lie at any byte.
 #pragma once
 
 #include "core/gc/marker.h"
@@ -29,6 +30,7 @@ class RootScanner {
   void ScanOutsideOwn(Range range, bool shared);
   void ScanPresent(Range range, bool shared);
   void ScanCopy(Range range);
+  void ScanReadable(uintptr_t lo, uintptr_t hi);
   uintptr_t LiveStackStart(const Mapping& mapping, bool guarded) const;
   void NoteProtected(const Mapping& mapping);
   bool PrepareBuffers();
@@ -44,6 +46,7 @@ class RootScanner {
   size_t own_capacity_ = 0;
   PageMap* pages_ = nullptr;
   bool read_refused_ = false;
+  bool code_ = false;  // the mapping at hand is executable
   Result result_{};
 };
 

@@ -97,6 +97,7 @@ TEST(Aligned, ManyAtOnceWithLargeAlignments) {
 }
 
 TEST(Aligned, BeyondAnyMemoryIsRefusedNotMisaligned) {
+  const std::size_t before = mappings();
   for (std::size_t alignment = 2 * kGiB; alignment != 0; alignment *= 2) {
     errno = 0;
     void* p = aligned_alloc(opaque(alignment), 64);
@@ -106,6 +107,7 @@ TEST(Aligned, BeyondAnyMemoryIsRefusedNotMisaligned) {
     } else {
       EXPECT_EQ(errno, ENOMEM) << alignment;
     }
+    ASSERT_LT(mappings(), before + 1000) << "an alignment of " << alignment << " uses up the process's mappings";
   }
 }
 

@@ -107,4 +107,13 @@ std::size_t resident_bytes() {
   return fields == 2 ? resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) : 0;
 }
 
+std::size_t mappings() {
+  FILE* file = fopen("/proc/self/maps", "re");
+  if (file == nullptr) return 0;
+  std::size_t lines = 0;
+  for (int c = 0; (c = fgetc(file)) != EOF;) lines += c == '\n' ? 1 : 0;
+  fclose(file);
+  return lines;
+}
+
 }  // namespace gcm::test

@@ -62,6 +62,9 @@ int run_routine(const char* name);
 // Resident memory of the process now, in bytes.
 std::size_t resident_bytes();
 
+// Number of mappings of the process now; the kernel allows 65530.
+std::size_t mappings();
+
 // A small generator: xorshift64*, the same everywhere, so that a printed seed repeats a run.
 class Random {
  public:
