@@ -1,37 +1,87 @@
-# gcmalloc. The targets for people: run, test, all, deps, install is not yet there.
+# gcmalloc. For people:
+#   make        the library          make run    the demonstration
+#   make test   all tests            make deps   what is missing of Debian's packages
+# A configuration (CONFIG=release|asan|tsan|early) builds into a folder of its own under out/.
 VERSION := 0.1.0
 CXX ?= g++
+CC ?= gcc
 OUT := out
 CONFIG ?= release
 BUILD := $(OUT)/$(CONFIG)
 
-COMMON := -std=c++20 -g -Wall -Wextra -Wundef -Werror -fno-rtti -fvisibility=hidden -fPIC \
-  -fno-plt -ftls-model=initial-exec -I. -isystem /usr/include/libunwind -DGCM_VERSION='"$(VERSION)"'
-FLAGS_release := -O2 -fno-omit-frame-pointer -fno-semantic-interposition
-CXXFLAGS_ALL := $(COMMON) $(FLAGS_$(CONFIG)) $(EXTRA)
+WARNINGS := -Wall -Wextra -Wundef -Werror
+COMMON := -g $(WARNINGS) -fvisibility=hidden -fPIC -fno-plt -ftls-model=initial-exec \
+  -I. -isystem /usr/include/libunwind -DGCM_VERSION='"$(VERSION)"'
+FLAGS_release := -O2 -fno-omit-frame-pointer
+FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
+# The negative control of the publication order: the bound is published before anything is mapped.
+FLAGS_early := -O2 -DGCM_TEST_PUBLISH_EARLY
+FLAGS := $(COMMON) $(FLAGS_$(CONFIG)) $(EXTRA)
 UNWIND := /usr/lib/llvm-14/lib/libunwind.a
 
 CORE := $(wildcard platform/*.cc core/*/*.cc)
 PRELOAD := $(wildcard preload/*.cc)
-OBJ = $(patsubst %.cc,$(BUILD)/%.o,$(1))
+CORE_OBJECTS := $(CORE:%.cc=$(BUILD)/%.o)
+ALL_OBJECTS := $(CORE_OBJECTS) $(PRELOAD:%.cc=$(BUILD)/%.o)
 
-.PHONY: all clean
-all: $(OUT)/libgcmalloc.so $(OUT)/libgcmalloc.a
+SO := $(OUT)/libgcmalloc.so
+ARCHIVE := $(OUT)/libgcmalloc.a
 
-$(BUILD)/preload/new.o: EXCEPTIONS := -fexceptions
-$(BUILD)/%.o: %.cc
+.PHONY: all run test deps clean lib
+all: deps
+	@$(MAKE) --no-print-directory lib
+lib: $(SO) $(ARCHIVE) $(OUT)/gcmalloc.h
+
+# What needs only a compiler and make is built without looking for packages.
+PACKAGES := g++ make libgtest-dev libunwind-14-dev python3 binutils
+deps:
+	@sh tests/tools/install.sh $(PACKAGES) $(MORE_PACKAGES)
+
+# operator new must let a new_handler's exception through.
+$(BUILD)/preload/new.o: LANGUAGE := -std=c++20 -fno-rtti -fexceptions
+LANGUAGE := -std=c++20 -fno-rtti -fno-exceptions
+$(BUILD)/platform/%.o $(BUILD)/core/%.o $(BUILD)/preload/%.o: FLAGS_HERE = $(LANGUAGE) $(FLAGS)
+$(BUILD)/platform/%.o: platform/%.cc
 	@mkdir -p $(@D)
-	@$(CXX) $(CXXFLAGS_ALL) $(or $(EXCEPTIONS),-fno-exceptions) -MMD -MP -c $< -o $@
+	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@
+$(BUILD)/core/%.o: core/%.cc
+	@mkdir -p $(@D)
+	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@
+$(BUILD)/preload/%.o: preload/%.cc
+	@mkdir -p $(@D)
+	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@
 
-$(OUT)/libgcmalloc.so: $(call OBJ,$(CORE) $(PRELOAD))
-	@$(CXX) -shared -o $@.$(VERSION) $^ $(UNWIND) -nodefaultlibs -lgcc -lc -Wl,-soname,libgcmalloc.so.1 \
-	  -Wl,--exclude-libs,ALL -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
+$(SO): $(ALL_OBJECTS)
+	@$(CXX) -shared -o $@.$(VERSION) $^ $(UNWIND) -nodefaultlibs -lgcc -lc \
+	  -Wl,-soname,libgcmalloc.so.1 -Wl,--exclude-libs,ALL \
+	  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
 	@ln -sf libgcmalloc.so.$(VERSION) $@.1
 	@ln -sf libgcmalloc.so.1 $@
+	@echo "built $@"
 
-$(OUT)/libgcmalloc.a: $(call OBJ,$(CORE) $(PRELOAD))
-	@rm -f $@; ar rcs $@ $^
+# One object, so that whoever takes malloc takes the whole set; libunwind comes along, hidden.
+$(ARCHIVE): $(ALL_OBJECTS)
+	@rm -f $@ $(BUILD)/all.o
+	@ld -r -o $(BUILD)/all.o $(ALL_OBJECTS) $(UNWIND)
+	@objcopy --wildcard --localize-symbol='unw_*' --localize-symbol='_Unwind_*' \
+	  --localize-symbol='__unw_*' --localize-symbol='_ZN9libunwind*' \
+	  --localize-symbol='__register_frame*' --localize-symbol='__deregister_frame*' \
+	  --localize-hidden $(BUILD)/all.o
+	@ar rcs $@ $(BUILD)/all.o
+	@echo "built $@"
+
+$(OUT)/gcmalloc.h: core/api/gcmalloc.h
+	@mkdir -p $(@D)
+	@cp $< $@
+
+run: MORE_PACKAGES = $(shell python3 bench/demo/run.py --packages $(DEMO) 2>/dev/null || echo python3 git)
+run: DEMO = $(if $(PROGRAM),--program "$(PROGRAM)") $(if $(WORKLOAD),--workload "$(WORKLOAD)")
+run: all
+	@python3 bench/demo/run.py --lib $(SO) --svg $(OUT)/run.svg $(DEMO)
 
 clean:
 	rm -rf $(OUT)
+
+include tests/tests.mk
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

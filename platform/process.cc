@@ -48,8 +48,12 @@ unsigned CpuCount() {
   return Max(count, 1u);
 }
 
-bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
-  long fd = Syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+namespace {
+
+// fn(data, number) for each entry of a directory whose name is a number. False: it cannot be read.
+template <typename Fn>
+bool ForEachNumber(const char* directory, Fn fn) {
+  long fd = Syscall(SYS_openat, AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return false;
   alignas(16) char buffer[4096];
   long n;
@@ -57,13 +61,30 @@ bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
     for (long at = 0; at < n;) {
       auto* entry = reinterpret_cast<DirectoryEntry*>(buffer + at);
       const char* p = entry->name;
-      uint64_t tid;
-      if (ParseDecimal(&p, &tid) && *p == '\0') fn(data, static_cast<int>(tid));
+      uint64_t number;
+      if (ParseDecimal(&p, &number) && *p == '\0') fn(static_cast<int>(number));
       at += entry->length;
     }
   }
   Syscall(SYS_close, fd);
   return n == 0;
+}
+
+}  // namespace
+
+bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
+  return ForEachNumber("/proc/self/task", [&](int tid) { fn(data, tid); });
+}
+
+void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void* data) {
+  const size_t length = strlen(target);
+  ForEachNumber("/proc/self/fd", [&](int fd) {
+    Message path;
+    path.Text("/proc/self/fd/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
+    char link[64];
+    long n = Syscall(SYS_readlinkat, AT_FDCWD, path.data(), link, sizeof(link));
+    if (n == static_cast<long>(length) && memcmp(link, target, length) == 0) fn(data, fd);
+  });
 }
 
 unsigned ThreadCount() {

@@ -12,6 +12,8 @@ unsigned CpuCount();
 // Runs fn(data, tid) for every thread of the process, the caller's included. A thread that is
 // born during the walk may be missed: repeat until nothing new is seen. False without /proc.
 bool ForEachThread(void (*fn)(void* data, int tid), void* data);
+// Runs fn(data, fd) for every descriptor whose link in /proc/self/fd reads `target`.
+void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void* data);
 // Threads in the process as the kernel counts them; 0 when unknown.
 unsigned ThreadCount();
 // The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.

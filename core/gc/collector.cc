@@ -89,7 +89,7 @@ bool Collector::Relieve(Pressure pressure) {
     case Pressure::kTick: {
       ledger().WriteStatistics(false);
       uint64_t interval = options().interval;
-      if (interval == 0 || clock::Coarse() - last_cycle_ < interval * clock::kSecond) return false;
+      if (interval == 0 || clock::Now() < last_cycle_ + interval * clock::kSecond) return false;
       reason = "interval";
       break;
     }

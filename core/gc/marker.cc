@@ -105,31 +105,42 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   if (!stack_.Push(block)) overflowed_ = true;
 }
 
-// Looks at the upper half of each candidate first: hardly any word of a program has it in common
-// with the arena's addresses.
+namespace {
+
+// Whether any of the sixteen 32-bit halves at `at` could be the upper half of an address of the
+// arena: hardly any memory of a program holds one, so most of it is passed over at this speed.
+GCM_INLINE bool AnyHalf(uintptr_t at, uint32_t first, uint32_t span) {
+  typedef uint32_t Vector __attribute__((vector_size(16)));
+  typedef uint64_t Pair __attribute__((vector_size(16)));
+  Vector v[4];
+  __builtin_memcpy(v, PointerTo(at), sizeof(v));
+  auto hits = ((v[0] - first) <= span) | ((v[1] - first) <= span) | ((v[2] - first) <= span) |
+              ((v[3] - first) <= span);
+  Pair any = reinterpret_cast<Pair>(hits);
+  return (any[0] | any[1]) != 0;
+}
+
+}  // namespace
+
 GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
+  if (stride_ < 4) return ScanBytes(lo, hi);
   const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
   const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
-  if (stride_ >= 4) {
-    const bool halves = stride_ == 4;
-    bool inside = false;  // the four bytes before belong to the range, too
-    if (halves && lo % 8 > 0 && lo % 8 <= 4) {
-      lo = RoundUp(lo, 4);
-      inside = lo % 8 != 0;
+  const bool halves = stride_ == 4;
+  lo = RoundUp(lo, halves ? 4 : 8);
+  // A word that starts at the lower half of `at` ends with its upper half, and so on: each upper
+  // half is looked at once, with the four bytes before it.
+  for (uintptr_t at = lo + 4; at + 4 <= hi;) {
+    if (at + 64 <= hi && !AnyHalf(at, first, span)) {
+      at += 64;
+      continue;
     }
-    for (uintptr_t at = RoundUp(lo, 8); at + 4 <= hi; at += 8) {
-      uint32_t low = *PointerTo<const volatile uint32_t>(at);
-      if (GCM_UNLIKELY(halves && low - first <= span && inside)) {
-        MarkWord(uintptr_t{low} << 32 | *PointerTo<const volatile uint32_t>(at - 4));
-      }
-      if (GCM_UNLIKELY(at + 8 > hi)) break;
-      uint32_t high = *PointerTo<const volatile uint32_t>(at + 4);
-      if (GCM_UNLIKELY(high - first <= span)) MarkWord(uintptr_t{high} << 32 | low);
-      inside = true;
+    for (uintptr_t end = Min(at + 64, hi - 3); at < end; at += 4) {
+      uint32_t high = *PointerTo<const uint32_t>(at);
+      if (GCM_LIKELY(high - first > span) || (!halves && at % 8 == 0)) continue;
+      MarkWord(uintptr_t{high} << 32 | *PointerTo<const uint32_t>(at - 4));
     }
-    return;
   }
-  ScanBytes(lo, hi);
 }
 
 GCM_NO_SANITIZE void Marker::ScanBytes(uintptr_t lo, uintptr_t hi) {

@@ -4,6 +4,7 @@
 
 #include "core/base/metadata.h"
 #include "core/base/own_ranges.h"
+#include "core/gc/kernel_roots.h"
 #include "platform/memory.h"
 
 namespace gcm {
@@ -50,6 +51,7 @@ RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintpt
     previous = mapping.range;
     previous_readable = mapping.readable;
   }
+  ScanKernelRoots(marker_);
   result_.complete = true;
   return result_;
 }

@@ -51,6 +51,10 @@ class Done:
         """The lines that the library printed about itself."""
         return [line for line in self.err.splitlines() if line.startswith("gcmalloc: ")]
 
+    def lacking(self):
+        """Lines by which a version says that it does not have something yet: tests of that are skipped."""
+        return [line for line in self.ours() if "this version" in line]
+
     def cycles(self):
         """The trace lines."""
         return [line for line in self.err.splitlines() if line.startswith("gc ")]
@@ -60,12 +64,16 @@ class Done:
 
 
 def run(command, preload=True, timeout=60, stdin=None, cwd=None, clean=False, **settings):
+    """Runs a program to its end. Raises Skipped when the library says that it lacks a setting."""
     env = {} if clean else {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
     env.update(settings)
     if preload:
         env["LD_PRELOAD"] = Setting.lib
-    return Done(subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", timeout=timeout,
+    done = Done(subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", timeout=timeout,
                                input=stdin, cwd=cwd))
+    if done.lacking():
+        raise Skipped(done.lacking()[0])
+    return done
 
 
 def works(command, **settings):

@@ -21,6 +21,7 @@
 #define GCM_STACK_CASES(CASE)                                                                               \
   CASE(main_stack) CASE(main_stack_other_collects) CASE(thread_stack) CASE(thread_stack_deep)               \
   CASE(alternate_stack) CASE(alternate_stack_in_heap) CASE(below_alternate_stack)                           \
+  CASE(alternate_stack_in_heap_collects) CASE(coroutine_collects_in_heap)                                   \
   CASE(alternate_stack_kept_by_kernel) CASE(alternate_stack_kept_by_kernel_main)                            \
   CASE(coroutine_in_mapping) CASE(coroutine_in_heap) CASE(coroutine_running_in_heap) CASE(below_coroutine)
 

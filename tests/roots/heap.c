@@ -142,14 +142,18 @@ static GCM_NOINLINE struct tree *grow(int depth) {
   return tree;
 }
 
+static int planted;
+
 static GCM_NOINLINE void plant(void) {
-  struct tree *tree = grow(8);
-  root = dropping ? NULL : (void *)tree;
+  struct tree *tree = grow(5);
+  roots[planted++] = dropping ? NULL : tree;
 }
 
 void case_heap_tree(void) {
-  plant();
-  hide();
+  for (int i = 0; i < 16; ++i) {
+    plant();
+    hide();
+  }
   judge();
 }
 

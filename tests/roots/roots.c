@@ -85,9 +85,26 @@ void fill_slots_with(void *volatile *slots, int n, void *(*change)(void *, int))
 
 void fill_slots(void *volatile *slots, int n) { fill_slots_with(slots, n, NULL); }
 
+// Registers that a call does not preserve may still hold what the last one computed.
+static void clear_registers(void) {
+#if defined(__x86_64__)
+  __asm__ volatile(
+      "xor %%eax, %%eax\nxor %%ecx, %%ecx\nxor %%edx, %%edx\nxor %%esi, %%esi\nxor %%edi, %%edi\n"
+      "xor %%r8d, %%r8d\nxor %%r9d, %%r9d\nxor %%r10d, %%r10d\nxor %%r11d, %%r11d\n"
+      "pxor %%xmm0, %%xmm0\npxor %%xmm1, %%xmm1\npxor %%xmm2, %%xmm2\npxor %%xmm3, %%xmm3\n"
+      "pxor %%xmm4, %%xmm4\npxor %%xmm5, %%xmm5\npxor %%xmm6, %%xmm6\npxor %%xmm7, %%xmm7\n"
+      "pxor %%xmm8, %%xmm8\npxor %%xmm9, %%xmm9\npxor %%xmm10, %%xmm10\npxor %%xmm11, %%xmm11\n"
+      "pxor %%xmm12, %%xmm12\npxor %%xmm13, %%xmm13\npxor %%xmm14, %%xmm14\npxor %%xmm15, %%xmm15\n" ::
+          : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+            "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc");
+  if (__builtin_cpu_supports("avx")) __asm__ volatile("vzeroall" ::: "memory");
+#endif
+}
+
 void hide(void) {
   volatile char dead[48 * 1024];
   for (size_t i = 0; i < sizeof dead; ++i) dead[i] = 0;
+  clear_registers();
 }
 
 static void churn_size(size_t size, int n) {

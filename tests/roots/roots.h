@@ -43,7 +43,7 @@ GCM_NOINLINE void fill_slots(void *volatile *slots, int n);
 // The same with each pointer changed by a function that is given the pointer and its block's number.
 GCM_NOINLINE void fill_slots_with(void *volatile *slots, int n, void *(*change)(void *, int));
 
-// Overwrites the dead stack below the caller's frame.
+// Overwrites the dead stack below the caller's frame, and the registers that calls do not preserve.
 GCM_NOINLINE void hide(void);
 
 // Collects several times; allocates and frees much of all sizes in between, to overwrite what was reclaimed.

@@ -129,6 +129,20 @@ void case_alternate_stack_in_heap(void) {
   case_alternate_stack();
 }
 
+// The thread on that stack collects itself.
+static void collecting_signalled_thread(struct waiter *w) {
+  w->wait = wait_judging;
+  signalled_thread(w);
+  atomic_store(&w->ready, 1);
+}
+
+void case_alternate_stack_in_heap_collects(void) {
+  static struct waiter w;
+  stack_in_heap = true;
+  start(&w, collecting_signalled_thread, wait_judging);
+  finish(&w);
+}
+
 static void wait_in_handler(struct waiter *w) {
   handler_waiter = w;
   handler_body = wait_spinning;
@@ -150,8 +164,10 @@ void case_below_alternate_stack(void) {
 }
 
 // Programs commonly give sigaltstack a block from malloc and keep no pointer to it.
+// Handlers may run on it, from its end downwards: only its lower part must keep the pattern.
 static GCM_NOINLINE void give_block_to_kernel(void) {
   install_alternate_stack(new_block_sized(kStack));
+  sizes[blocks - 1] = kStack / 4;
   if (dropping) disable_alternate_stack();
 }
 
@@ -234,6 +250,19 @@ void case_coroutine_running_in_heap(void) {
   static struct waiter w;
   start(&w, routine_thread, wait_without_context);
   judge();
+  finish(&w);
+}
+
+static void wait_judging_without_context(struct waiter *w) {
+  memset(&routine, 0, sizeof routine);
+  judge();
+  atomic_store(&w->ready, 1);
+}
+
+// The same, and the coroutine collects itself.
+void case_coroutine_collects_in_heap(void) {
+  static struct waiter w;
+  start(&w, routine_thread, wait_judging_without_context);
   finish(&w);
 }
 

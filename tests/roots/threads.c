@@ -173,13 +173,17 @@ static int spin_with_register(void *unused) {
   return 0;
 }
 
+// Holds the blocks until the thread does.
+static void *volatile until_ready[kBlocks];
+
 static void make_blocks(bool many) {
-  for (int i = 0; i < (many || dropping ? kBlocks : 1); ++i) new_block();
+  for (int i = 0; i < (many || dropping ? kBlocks : 1); ++i) until_ready[i] = new_block();
   hide();
 }
 
 static void judge_bare(void) {
   spin_until(&bare_ready);
+  for (int i = 0; i < kBlocks; ++i) until_ready[i] = NULL;
   judge();
   atomic_store(&bare_go, 1);
   while (*(volatile pid_t *)&bare_alive != 0) sched_yield();

@@ -147,9 +147,13 @@ static void wake_semaphore(struct waiter *w) {
 static void wait_semaphore(struct waiter *w) { UNINTERRUPTED(sem_wait(&semaphore), 0); }
 void case_in_semaphore(void) { run(make_semaphore, wait_semaphore, wake_semaphore); }
 
-static void wait_futex(struct waiter *w) {
-  UNINTERRUPTED(syscall(SYS_futex, &w->go, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0), 0);
+static int futex_until_go(struct waiter *w) {
+  const long result = syscall(SYS_futex, &w->go, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+  // A restarted wait that comes too late finds the word changed.
+  if (result == -1 && errno == EAGAIN && atomic_load(&w->go) == 1) return 0;
+  return (int)result;
 }
+static void wait_futex(struct waiter *w) { UNINTERRUPTED(futex_until_go(w), 0); }
 static void wake_futex(struct waiter *w) {
   atomic_store(&w->go, 1);
   syscall(SYS_futex, &w->go, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
