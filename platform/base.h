@@ -15,8 +15,7 @@
 // any other model may allocate on first use.
 #define GCM_TLS __attribute__((tls_model("initial-exec"))) thread_local
 // For functions that read memory they do not own (conservative scanning of stacks and globals).
-#define GCM_NO_SANITIZE \
-  __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
+#define GCM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 // Keeps `p` in a register or on the stack up to this point, where a conservative scan finds it.
 #define GCM_KEEP_ALIVE(p) asm volatile("" : : "r"(p) : "memory")
 

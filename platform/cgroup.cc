@@ -50,7 +50,8 @@ size_t CgroupMemoryLimit() {
     if (*controllers == '\0') {
       tightest = Min(tightest, TightestLimit("/sys/fs/cgroup", group, "memory.max"));
     } else if (strstr(controllers, "memory") != nullptr) {
-      tightest = Min(tightest, TightestLimit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
+      tightest =
+          Min(tightest, TightestLimit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
     }
   }
   return tightest;

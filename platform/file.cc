@@ -1,8 +1,9 @@
 #include "platform/file.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 
 #include "platform/syscall.h"
 

@@ -24,7 +24,8 @@ bool Refused(Request request, size_t size) {
 }
 
 uintptr_t MapAnonymous(uintptr_t hint, size_t size, int protection, int flags) {
-  long result = Syscall(SYS_mmap, hint, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  long result =
+      Syscall(SYS_mmap, hint, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   return SyscallFailed(result) ? 0 : static_cast<uintptr_t>(result);
 }
 

@@ -1,9 +1,10 @@
 #include "platform/memory_map.h"
 
-#include <cerrno>
-#include <cstring>
 #include <sys/mman.h>
 #include <sys/uio.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "platform/memory.h"
 #include "platform/syscall.h"
@@ -129,7 +130,8 @@ bool PageMap::ScanByEntries(Range within, Range* run) {
     }
     size_t got = static_cast<size_t>(n) / sizeof(uint64_t);
     for (size_t i = 0; i < got; ++i, at += page) {
-      bool data = (entries[i] & (kEntryPresent | kEntrySwapped)) != 0 && (entries[i] & kEntryFile) == 0;
+      bool data =
+          (entries[i] & (kEntryPresent | kEntrySwapped)) != 0 && (entries[i] & kEntryFile) == 0;
       if (data && run->lo == 0) run->lo = at;
       if (!data && run->lo != 0) {
         run->hi = at;

@@ -1,13 +1,14 @@
 #include "platform/process.h"
 
-#include <atomic>
-#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+
+#include <atomic>
+#include <cstring>
 
 #include "platform/file.h"
 #include "platform/memory.h"
@@ -44,7 +45,8 @@ unsigned CpuCount() {
   long n = Syscall(SYS_sched_getaffinity, 0, sizeof(set), &set);
   if (n <= 0) return 1;
   unsigned count = 0;
-  for (long i = 0; i < n; ++i) count += static_cast<unsigned>(__builtin_popcount(reinterpret_cast<unsigned char*>(&set)[i]));
+  for (long i = 0; i < n; ++i)
+    count += static_cast<unsigned>(__builtin_popcount(reinterpret_cast<unsigned char*>(&set)[i]));
   return Max(count, 1u);
 }
 

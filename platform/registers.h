@@ -8,8 +8,8 @@
 namespace gcm {
 
 // Calls fn(data, sp) with every callee-saved register of the caller stored at or above `sp` on
-// the caller's stack. `stack_top` is the upper end of a stack for fn to run on (16-byte aligned), or
-// 0 to stay on the caller's. Source: Oilpan's PushAllRegistersAndIterateStack.
+// the caller's stack. `stack_top` is the upper end of a stack for fn to run on (16-byte aligned),
+// or 0 to stay on the caller's. Source: Oilpan's PushAllRegistersAndIterateStack.
 extern "C" void GcmWithSpilledRegisters(void (*fn)(void* data, uintptr_t sp), void* data,
                                         uintptr_t stack_top);
 

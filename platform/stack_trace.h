@@ -6,8 +6,8 @@
 
 namespace gcm {
 
-// Writes up to `limit` lines "gcmalloc:   #N ADDRESS in FUNCTION+OFFSET (OBJECT)" to standard error, from the first
-// frame outside of this library on.
+// Writes up to `limit` lines "gcmalloc:   #N ADDRESS in FUNCTION+OFFSET (OBJECT)" to standard
+// error, from the first frame outside of this library on.
 void WriteStackTrace(int limit);
 
 }  // namespace gcm

@@ -56,20 +56,21 @@ GCM_EXPORT int malloc_info(int options, FILE* stream) {
   // The numbers first: writing them may allocate.
   struct mallinfo2 info = Info();
   size_t rest = info.arena - info.uordblks;
-  int n = fprintf(stream,
-                  "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
-                  "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-                  "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
-                  "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
-                  "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
-                  "</heap>\n<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-                  "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
-                  "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n"
-                  "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
-                  "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
-                  "</malloc>\n",
-                  info.ordblks, rest, info.arena, info.arena, info.arena, info.arena, info.ordblks,
-                  rest, info.arena, info.arena, info.arena, info.arena);
+  int n =
+      fprintf(stream,
+              "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
+              "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+              "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+              "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+              "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+              "</heap>\n<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+              "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+              "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n"
+              "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+              "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+              "</malloc>\n",
+              info.ordblks, rest, info.arena, info.arena, info.arena, info.arena, info.ordblks,
+              rest, info.arena, info.arena, info.arena, info.arena);
   return n < 0 ? -1 : 0;
 }
 

@@ -1,7 +1,7 @@
 // The C++ operators, all twenty, without libstdc++: what they need of it is looked for weakly, so
 // that a C program does not get it loaded.
-#include "preload/family.h"
 #include "platform/message.h"
+#include "preload/family.h"
 
 namespace std {
 enum class align_val_t : size_t {};
@@ -96,4 +96,5 @@ GCM_OP void operator delete(void* p, align_val_t, const nothrow_t&) noexcept { g
 GCM_OP void operator delete[](void* p, align_val_t, const nothrow_t&) noexcept { gcm::Delete(p); }
 
 // What the try block needs is libstdc++'s where it is loaded; elsewhere no handler is ever called.
-asm(".weak __gxx_personality_v0\n.weak __cxa_begin_catch\n.weak __cxa_end_catch\n.weak _Unwind_Resume");
+asm(".weak __gxx_personality_v0\n.weak __cxa_begin_catch\n.weak __cxa_end_catch\n.weak "
+    "_Unwind_Resume");

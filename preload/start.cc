@@ -1,5 +1,5 @@
-// The library's start and end in a process: options, hooks for threads and forks, statistics at exit.
-// malloc works before any of this has run, with default settings.
+// The library's start and end in a process: options, hooks for threads and forks, statistics at
+// exit. malloc works before any of this has run, with default settings.
 #include <pthread.h>
 #include <unistd.h>
 

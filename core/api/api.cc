@@ -24,10 +24,10 @@ GCM_EXPORT int gcmalloc_get_stats(struct gcmalloc_stats* out) {
   if (out->size < sizeof(out->size)) return -1;
   gcm::Statistics s = gcm::ledger().Collect();
   gcmalloc_stats full{
-      sizeof(full),      s.heap_mapped,       s.heap_used,      s.heap_live,       s.heap_released,
-      s.metadata_bytes,  s.cycles,            s.pause_p50,      s.pause_p99,       s.pause_p999,
-      s.pause_max,       s.pause_total,       s.gc_cpu,         s.allocated_bytes, s.allocated_objects,
-      s.freed_bytes,     s.freed_objects,     s.reclaimed_bytes, s.reclaimed_objects};
+      sizeof(full),     s.heap_mapped,   s.heap_used,       s.heap_live,        s.heap_released,
+      s.metadata_bytes, s.cycles,        s.pause_p50,       s.pause_p99,        s.pause_p999,
+      s.pause_max,      s.pause_total,   s.gc_cpu,          s.allocated_bytes,  s.allocated_objects,
+      s.freed_bytes,    s.freed_objects, s.reclaimed_bytes, s.reclaimed_objects};
   full.size = out->size;
   memcpy(out, &full, gcm::Min(out->size, sizeof(full)));
   return 0;

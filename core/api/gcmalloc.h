@@ -41,8 +41,8 @@ struct gcmalloc_stats {
   uint64_t reclaimed_bytes, reclaimed_objects;
 };
 
-/* Fills as much of *out as out->size says. Returns 0; -1 when out->size is less than that of its first
- * field. Walks the heap's spans: microseconds for each MiB. Thread-safe, not
+/* Fills as much of *out as out->size says. Returns 0; -1 when out->size is less than that of its
+ * first field. Walks the heap's spans: microseconds for each MiB. Thread-safe, not
  * async-signal-safe. */
 int gcmalloc_get_stats(struct gcmalloc_stats *out);
 

@@ -137,7 +137,10 @@ void ReadEntry(const char* name, size_t length, const char* value, Options* out)
   line.Text("gcmalloc: GCMALLOC_").Text(name, length);
   for (const char* known : kWithoutEffect) {
     if (strlen(known) == length && memcmp(known, name, length) == 0) {
-      line.Text("=").Text(value).Text(": has no effect in this version, the default is used").Write(2);
+      line.Text("=")
+          .Text(value)
+          .Text(": has no effect in this version, the default is used")
+          .Write(2);
       return;
     }
   }
@@ -167,11 +170,24 @@ bool ParseSize(const char* text, size_t* size) {
   if (!ParseDecimal(&p, &value)) return false;
   unsigned shift = 0;
   switch (*p) {
-    case 'K': case 'k': shift = 10; break;
-    case 'M': case 'm': shift = 20; break;
-    case 'G': case 'g': shift = 30; break;
-    case 'T': case 't': shift = 40; break;
-    default: break;
+    case 'K':
+    case 'k':
+      shift = 10;
+      break;
+    case 'M':
+    case 'm':
+      shift = 20;
+      break;
+    case 'G':
+    case 'g':
+      shift = 30;
+      break;
+    case 'T':
+    case 't':
+      shift = 40;
+      break;
+    default:
+      break;
   }
   if (shift != 0) ++p;
   if (p[0] == 'i' && p[1] == 'B' && shift != 0) ++p;

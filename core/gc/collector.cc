@@ -175,8 +175,7 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
 bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
   const uint64_t begin = clock::Now();
   record->threads = world().thread_count() + 1;
-  heap().registry().RetireDead(
-      [](void*, int tid) { return world().IsAlive(tid); }, nullptr);
+  heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   marker_->Begin(options().align);
   RootScanner::Result roots =
       roots_->Scan(marker_, world(), sp, AddressOf(__builtin_thread_pointer()));

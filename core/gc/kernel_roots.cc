@@ -35,11 +35,14 @@ void ScanLines(const char* path, const char* label, char separator, Marker* mark
 
 void ScanKernelRoots(Marker* marker) {
   // "tfd:        5 events:       19 data:     55d0c0ffee00  pos:0 ino:61 sdev:d"
-  process::ForEachDescriptor("anon_inode:[eventpoll]", [](void* data, int fd) {
-    Message path;
-    path.Text("/proc/self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
-    ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
-  }, marker);
+  process::ForEachDescriptor(
+      "anon_inode:[eventpoll]",
+      [](void* data, int fd) {
+        Message path;
+        path.Text("/proc/self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
+        ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
+      },
+      marker);
   // "signal: 60/000055d0c0ffee00"
   ScanLines("/proc/self/timers", "signal:", '/', marker);
 }

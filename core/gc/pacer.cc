@@ -50,7 +50,8 @@ void Pacer::Finished(const Cycle& cycle) {
   spent_ += cycle.duration;
   if (cycle.counts) {
     uint64_t growth = cycle.heap_before > heap_after_ ? cycle.heap_before - heap_after_ : 0;
-    uint64_t yield = cycle.heap_before > cycle.heap_after ? cycle.heap_before - cycle.heap_after : 0;
+    uint64_t yield =
+        cycle.heap_before > cycle.heap_after ? cycle.heap_before - cycle.heap_after : 0;
     if (yield >= growth / 2) {
       backoff_ = backoff_ > 2 ? backoff_ - 2 : 0;
     } else if (yield < growth / 4 && backoff_ < kMaxBackoff) {

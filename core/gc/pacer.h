@@ -20,10 +20,10 @@ class Pacer {
   struct Cycle {
     uint64_t heap_before;  // bytes of pages in use
     uint64_t heap_after;
-    uint64_t marked;       // bytes of live blocks
-    uint64_t roots;        // bytes scanned outside of the heap
-    uint64_t duration;     // nanoseconds
-    bool counts;           // started by growth: its yield says something about the program
+    uint64_t marked;    // bytes of live blocks
+    uint64_t roots;     // bytes scanned outside of the heap
+    uint64_t duration;  // nanoseconds
+    bool counts;        // started by growth: its yield says something about the program
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -51,9 +51,9 @@ class Pacer {
   uint64_t early_goal_ = UINT64_MAX;
   uint64_t growth_goal_ = UINT64_MAX;
   uint64_t limit_goal_ = UINT64_MAX;
-  uint64_t spent_ = 0;      // nanoseconds in collections
+  uint64_t spent_ = 0;  // nanoseconds in collections
   uint64_t heap_after_ = 0;
-  unsigned backoff_ = 0;    // early cycles wait 2^backoff times as long
+  unsigned backoff_ = 0;  // early cycles wait 2^backoff times as long
 };
 
 }  // namespace gcm

@@ -17,8 +17,8 @@ void SweepSlots(Span* span, const ProtectedRanges& protected_ranges, uint64_t no
                 SweepResult* result) {
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   bool changed = heap().FoldRemote(span);
-  bool guarded = protected_ranges.count != 0 &&
-                 protected_ranges.Overlaps({span->start, span->end()});
+  bool guarded =
+      protected_ranges.count != 0 && protected_ranges.Overlaps({span->start, span->end()});
   for (unsigned w = 0; w < span->words; ++w) {
     uint64_t free = LoadRelaxed(&span->free_bits()[w]);
     uint64_t garbage = ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
@@ -35,8 +35,8 @@ void SweepSlots(Span* span, const ProtectedRanges& protected_ranges, uint64_t no
   }
   if (!changed) return;
   uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
-  bool empty = owner != 0 ? PointerTo<ThreadCache>(owner)->Relist(span)
-                          : heap().central().Relist(span);
+  bool empty =
+      owner != 0 ? PointerTo<ThreadCache>(owner)->Relist(span) : heap().central().Relist(span);
   if (empty) heap().pages().FreeLocked(span, now);
 }
 

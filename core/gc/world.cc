@@ -70,7 +70,7 @@ void ParkHere() { GcmWithSpilledRegisters(ParkWithRegisters, nullptr, 0); }
 
 void OnStop(const SignalFrame& frame) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
-  if ((epoch & 1) == 0) return;  // late: that stop is over
+  if ((epoch & 1) == 0) return;                              // late: that stop is over
   if (CriticalSection::Defer()) return;
   WaitOut(epoch, frame.sp - kRedZone, frame.saved);
 }
@@ -176,7 +176,7 @@ bool World::AwaitStopped() {
 bool World::Stop(const char** why) {
   self_ = process::ThreadId();
   count_ = 0;
-  g_count.store(0, std::memory_order_release);  // pairs with: FindRecord
+  g_count.store(0, std::memory_order_release);      // pairs with: FindRecord
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
   // While there is one thread, nobody else can make a second one: no handler is installed.
   if (process::ThreadCount() == 1) return true;

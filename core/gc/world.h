@@ -15,9 +15,9 @@ namespace gcm {
 
 struct StoppedThread {
   int tid;
-  uintptr_t sp;         // the interrupted code's stack pointer, less the red zone
-  uintptr_t tls;        // thread pointer, at the thread's control block
-  Range saved;          // registers, as the kernel saved them on the signal's frame
+  uintptr_t sp;   // the interrupted code's stack pointer, less the red zone
+  uintptr_t tls;  // thread pointer, at the thread's control block
+  Range saved;    // registers, as the kernel saved them on the signal's frame
 };
 
 class World {
@@ -40,7 +40,7 @@ class World {
   bool AwaitStopped();
   bool EnsureCapacity(size_t threads);
 
-  size_t count_ = 0;      // entries of the table that are filled
+  size_t count_ = 0;  // entries of the table that are filled
   size_t capacity_ = 0;
   int self_ = 0;
 };

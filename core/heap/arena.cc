@@ -45,8 +45,7 @@ bool Arena::AddExtent(size_t size, uintptr_t hint) {
   size_t n = extent_count_.load(std::memory_order_relaxed);
   if (n == extent_capacity_) {
     // Twice the room; observers of the old list go on reading it, so it is not reused.
-    auto* wider =
-        static_cast<Extent*>(metadata::Allocate(2 * extent_capacity_ * sizeof(Extent)));
+    auto* wider = static_cast<Extent*>(metadata::Allocate(2 * extent_capacity_ * sizeof(Extent)));
     if (wider == nullptr) return false;
     memcpy(wider, extents_, n * sizeof(Extent));
     extents_ = wider;

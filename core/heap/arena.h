@@ -38,9 +38,7 @@ class Arena {
   Range Grow(size_t size);
 
   // The entry of the page around `word`, or nullptr: not ours. Any thread, any moment, any word.
-  Span* SpanOf(uintptr_t word) const {
-    return Contains(word) ? tables_.SpanAt(word) : nullptr;
-  }
+  Span* SpanOf(uintptr_t word) const { return Contains(word) ? tables_.SpanAt(word) : nullptr; }
   // As SpanOf, also inside of blocks that are larger than a chunk.
   Span* SpanAround(uintptr_t word) const {
     return Contains(word) ? tables_.SpanAround(word) : nullptr;
@@ -63,7 +61,9 @@ class Arena {
     uintptr_t ready;
     uintptr_t end;
   };
-  size_t extent_count() const { return extent_count_.load(std::memory_order_acquire); }  // pairs with: AddExtent
+  size_t extent_count() const {
+    return extent_count_.load(std::memory_order_acquire);
+  }  // pairs with: AddExtent
   const Extent& extent(size_t i) const { return extents_[i]; }
   // Bytes handed out by Grow.
   size_t grown_bytes() const { return grown_; }

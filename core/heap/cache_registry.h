@@ -23,7 +23,7 @@ class CacheRegistry {
     for (ThreadCache* c = all_; c != nullptr; c = c->next_) fn(c);
   }
 
-  void LockAll();    // around a fork: the registry's lock, then those of all caches
+  void LockAll();  // around a fork: the registry's lock, then those of all caches
   void UnlockAll();
   void ResetLocks();
 

@@ -17,7 +17,9 @@ constexpr int kPoisonByte = 0xDB;
 // code addresses do not look like it. This is out of the way of Go's own arenas.
 constexpr uintptr_t kArenaHint = GCM_TSAN ? 0 : uintptr_t{0x0ac0} << 32;
 
-size_t PagesFor(size_t size) { return (size >> kPageShift) + 1; }  // one byte past the end is inside
+size_t PagesFor(size_t size) {
+  return (size >> kPageShift) + 1;
+}  // one byte past the end is inside
 
 }  // namespace
 
@@ -113,7 +115,8 @@ void* Heap::AllocateSmallOnce(unsigned size_class) {
 }
 
 void* Heap::AllocateSmallSlow(unsigned size_class) {
-  if (stress_ != 0 && stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
+  if (stress_ != 0 &&
+      stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
     Ask(Pressure::kStress);
   }
   void* p = AllocateSmallOnce(size_class);
@@ -125,7 +128,8 @@ void* Heap::AllocateSmallSlow(unsigned size_class) {
 
 void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
   if (GCM_UNLIKELY(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)) return nullptr;
-  if (stress_ != 0 && stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
+  if (stress_ != 0 &&
+      stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
     Ask(Pressure::kStress);
   }
   void* p = nullptr;
@@ -203,7 +207,8 @@ Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
     misuse::Interior(function, p, offset - uint64_t{*index} * span->slot_size, usable);
   }
   if (((LoadRelaxed(&span->free_bits()[*index / 64]) |
-        span->remote_bits()[*index / 64].load(std::memory_order_relaxed)) & bit) != 0) {
+        span->remote_bits()[*index / 64].load(std::memory_order_relaxed)) &
+       bit) != 0) {
     misuse::DoubleFree(function, p, usable);
   }
   return span;
@@ -303,7 +308,8 @@ bool Heap::FindBlock(uintptr_t word, Range* block) const {
   if (index >= span->slots) return false;
   uint64_t bit = uint64_t{1} << index % 64;
   if (((LoadRelaxed(&span->free_bits()[index / 64]) |
-        span->remote_bits()[index / 64].load(std::memory_order_relaxed)) & bit) != 0) {
+        span->remote_bits()[index / 64].load(std::memory_order_relaxed)) &
+       bit) != 0) {
     return false;
   }
   block->lo = span->start + uintptr_t{index} * span->slot_size;

@@ -78,7 +78,9 @@ class Heap {
   CacheRegistry& registry() { return registry_; }
 
   // Bytes of spans in use at which `pressure` is called; and the hook, outside of any section.
-  void SetTrigger(size_t bytes) { trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed); }
+  void SetTrigger(size_t bytes) {
+    trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed);
+  }
   void SetPressureHook(bool (*hook)(Pressure)) { pressure_.store(hook, std::memory_order_relaxed); }
   // Called for each thread that gets a cache, so that its end is noticed.
   void SetAttachHook(void (*hook)()) { attach_hook_.store(hook, std::memory_order_relaxed); }

@@ -129,9 +129,7 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
   return span;
 }
 
-void PageHeap::Publish(Span* span) {
-  arena_.tables().SetSpan(span->start, span->end(), span);
-}
+void PageHeap::Publish(Span* span) { arena_.tables().SetSpan(span->start, span->end(), span); }
 
 void PageHeap::Free(Span* span) {
   uint64_t now = scavenge_delay_ == UINT64_MAX ? 0 : clock::Coarse();
@@ -211,7 +209,8 @@ void PageHeap::Trim(Span* span, size_t pages) {
                               : tail->start,
                           old_end, nullptr);
   span->pages = pages;
-  arena_.tables().SetSpan(Max(span->start, RoundDown(span->end() - 1, kChunkSize)), span->end(), span);
+  arena_.tables().SetSpan(Max(span->start, RoundDown(span->end() - 1, kChunkSize)), span->end(),
+                          span);
   FreeLocked(tail, now);
 }
 

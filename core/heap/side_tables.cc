@@ -10,7 +10,8 @@ bool SideTables::Init() {
   // The smallest piece of arena for which each table has whole pages of the kernel: cards and
   // spans have a byte for 512, so a page of 4 KiB stands for 2 MiB.
   granule_ = Max(memory::PageSize() * kCardSize, kChunkSize / kMaxGranules);
-  uintptr_t place = metadata::ReserveOwn(kDirectoryEntries * sizeof(void*), 0, "gcmalloc: directory");
+  uintptr_t place =
+      metadata::ReserveOwn(kDirectoryEntries * sizeof(void*), 0, "gcmalloc: directory");
   if (place == 0) return false;
   directory_ = PointerTo<std::atomic<Chunk*>>(place);
   return true;
@@ -103,7 +104,8 @@ void SideTables::SetSpan(uintptr_t lo, uintptr_t hi, Span* span) {
       chunk->spans()[last].store(span, std::memory_order_release);
       chunk->whole.store(span, std::memory_order_release);
       // A block that grew over the chunk page by page left entries that nobody else clears.
-      for (size_t i = first + 1; i < last && chunk->spans()[i].load(std::memory_order_relaxed); ++i) {
+      for (size_t i = first + 1; i < last && chunk->spans()[i].load(std::memory_order_relaxed);
+           ++i) {
         chunk->spans()[i].store(nullptr, std::memory_order_relaxed);
       }
     } else {

@@ -75,8 +75,8 @@ class SideTables {
   static constexpr size_t kMaxGranules = 64;
 
   struct Chunk {
-    std::atomic<Span*> whole;      // a block that covers the chunk wholly
-    uint64_t mapped[kParts];       // a bit for each granule, under the heap's lock
+    std::atomic<Span*> whole;  // a block that covers the chunk wholly
+    uint64_t mapped[kParts];   // a bit for each granule, under the heap's lock
     std::atomic<Span*>* spans() const {
       return PointerTo<std::atomic<Span*>>(AddressOf(this) + kHeaderSize);
     }

@@ -19,9 +19,9 @@ namespace gcm {
 class ThreadCache;
 
 enum class SpanState : uint8_t {
-  kUnused,    // the descriptor is in its pool
-  kFree,      // a run of free pages
-  kInUse,     // slots, or one large block
+  kUnused,  // the descriptor is in its pool
+  kFree,    // a run of free pages
+  kInUse,   // slots, or one large block
 };
 
 // Where a span of slots is listed.
@@ -29,27 +29,27 @@ enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
 struct alignas(64) Span {
   // First cache line: all that free() and the look-up of a word need.
-  uintptr_t start;                    // address of the first page
-  std::atomic<uintptr_t> owner;       // ThreadCache, or one of the kOwner* values
+  uintptr_t start;               // address of the first page
+  std::atomic<uintptr_t> owner;  // ThreadCache, or one of the kOwner* values
   uint32_t reciprocal;
-  uint32_t slot_size;                 // bytes; 0 for a large block
-  int32_t credit;                     // local frees left before the owner must act
+  uint32_t slot_size;  // bytes; 0 for a large block
+  int32_t credit;      // local frees left before the owner must act
   uint16_t slots;
-  uint8_t size_class;                 // kLargeClass for a large block
+  uint8_t size_class;  // kLargeClass for a large block
   std::atomic<SpanState> state;
   size_t pages;
   Span* next;
   Span* previous;
   // Second line: slow paths.
-  uint64_t freed_at;                  // of a free run: coarse time of the last free
-  size_t large_size;                  // of a large block: usable bytes + 1
-  Span* next_remote;                  // in the owner's queue of spans with remote frees
+  uint64_t freed_at;  // of a free run: coarse time of the last free
+  size_t large_size;  // of a large block: usable bytes + 1
+  Span* next_remote;  // in the owner's queue of spans with remote frees
   std::atomic<uint32_t> remote_queued;
   SpanList list;
-  uint8_t words;                      // of each bitmap
-  uint8_t capacity;                   // words that this descriptor has room for
-  bool zero;                          // the pages are known to read as zero
-  bool resident;                      // of a free run: pages may be resident
+  uint8_t words;     // of each bitmap
+  uint8_t capacity;  // words that this descriptor has room for
+  bool zero;         // the pages are known to read as zero
+  bool resident;     // of a free run: pages may be resident
 
   uint64_t* free_bits() { return reinterpret_cast<uint64_t*>(this + 1); }
   const uint64_t* free_bits() const { return reinterpret_cast<const uint64_t*>(this + 1); }

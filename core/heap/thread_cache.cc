@@ -20,15 +20,13 @@ void CriticalSection::Park(ThreadCache* cache) {
   if (fn != nullptr) fn();
 }
 
-void ThreadCache::ClearCursor(unsigned size_class) {
-  cursors_[size_class] = {&g_zero_word, 0, 0};
-}
+void ThreadCache::ClearCursor(unsigned size_class) { cursors_[size_class] = {&g_zero_word, 0, 0}; }
 
 void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   lists_[size_class].word = word;
   if (heap().careful()) return;  // every allocation comes by the slow path
-  cursors_[size_class] = {span->free_bits() + word,
-                          span->start + word * 64ul * span->slot_size, span->slot_size};
+  cursors_[size_class] = {span->free_bits() + word, span->start + word * 64ul * span->slot_size,
+                          span->slot_size};
 }
 
 // Points the cursor at a word of the current span that has free slots. False: it has none.

@@ -171,12 +171,14 @@ class CriticalSection {
     uint32_t depth = cache->critical_.load(std::memory_order_relaxed) - 1;
     cache->critical_.store(depth, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (GCM_UNLIKELY(depth == 0 && cache->stop_pending_.load(std::memory_order_relaxed))) Park(cache);
+    if (GCM_UNLIKELY(depth == 0 && cache->stop_pending_.load(std::memory_order_relaxed)))
+      Park(cache);
   }
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
   static bool Defer() {
     ThreadCache* cache = t_cache;
-    if (cache == &g_empty_cache || cache->critical_.load(std::memory_order_relaxed) == 0) return false;
+    if (cache == &g_empty_cache || cache->critical_.load(std::memory_order_relaxed) == 0)
+      return false;
     cache->stop_pending_.store(true, std::memory_order_relaxed);
     return true;
   }

@@ -1,6 +1,7 @@
 // The forms in which statistics and cycles leave the process: trace line, JSON, OpenMetrics.
-#include <cstring>
 #include <fcntl.h>
+
+#include <cstring>
 
 #include "core/base/options.h"
 #include "core/report/statistics.h"
@@ -94,7 +95,9 @@ void StatisticsJson(const Statistics& s, Message& m) {
   }
   m.Text(",\"pause_us\":{\"p50\":").Fixed(s.pause_p50, 3).Text(",\"p99\":").Fixed(s.pause_p99, 3);
   m.Text(",\"p999\":").Fixed(s.pause_p999, 3).Text(",\"max\":").Fixed(s.pause_max, 3);
-  m.Text(",\"total\":").Fixed(s.pause_total, 3).Text("},\"quarantined_bytes\":0,\"hidden_pointers\":0}");
+  m.Text(",\"total\":")
+      .Fixed(s.pause_total, 3)
+      .Text("},\"quarantined_bytes\":0,\"hidden_pointers\":0}");
 }
 
 bool EndsWith(const char* text, const char* end) {

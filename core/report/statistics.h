@@ -10,9 +10,9 @@ namespace gcm {
 
 struct CycleRecord {
   uint64_t number;
-  uint64_t start;        // nanoseconds after the library's start
-  const char* reason;    // "growth", "early", "forced", "limit", "interval", "stress", "memory"
-  uint64_t threads;      // stopped, with the collecting one
+  uint64_t start;      // nanoseconds after the library's start
+  const char* reason;  // "growth", "early", "forced", "limit", "interval", "stress", "memory"
+  uint64_t threads;    // stopped, with the collecting one
   uint64_t pause, mark, sweep, cpu;  // nanoseconds
   uint64_t heap_before, heap_after;  // bytes of pages in use
   uint64_t heap_marked, heap_goal;
@@ -41,7 +41,7 @@ class PauseHistogram {
 struct Statistics {
   uint64_t heap_mapped, heap_used, heap_live, heap_released, metadata_bytes;
   uint64_t cycles, pause_p50, pause_p99, pause_p999, pause_max, pause_total;  // nanoseconds
-  uint64_t gc_cpu;  // nanoseconds
+  uint64_t gc_cpu;                                                            // nanoseconds
   uint64_t allocated_bytes, allocated_objects, freed_bytes, freed_objects;
   uint64_t reclaimed_bytes, reclaimed_objects;
 };

@@ -153,7 +153,9 @@ Field* NewField(Random& random) {
   config.first_reservation = field->path == Path::kReservation ? 64 * kMiB : kMiB;
   config.between_steps = Delay;
   // Half of them begin far below everything else: then growth elsewhere raises the bound.
-  if (field->path == Path::kElsewhere && random.Below(2) != 0) config.hint = kLowHint;
+  if (field->path == Path::kElsewhere && random.Below(2) != 0) {
+    config.hint = kLowHint + (kLowHint != 0 ? g_arenas * kGiB : 0);
+  }
   if (!field->arena.Init(config)) Fail("Init was refused", 0);
   ++g_arenas;
   return field;

@@ -37,6 +37,7 @@ static void run(void (*prepare)(struct waiter *), void (*wait)(struct waiter *),
   start(&w, hold_on_stack, wait);
   await_sleep(w.tid);
   judge();
+  await_sleep(w.tid);  // it must go on waiting; one that returned early ends the process with a message
   wake(&w);
   finish(&w);
 }

@@ -10,7 +10,7 @@
 namespace gcm {
 namespace {
 
-Span* Run(size_t pages) {
+Span* NewRun(size_t pages) {
   Span* run = NewSpan(0);
   run->pages = pages;
   return run;
@@ -25,7 +25,7 @@ TEST(RunIndex, IsEmptyAtFirst) {
 TEST(RunIndex, FindsEachLengthExactly) {
   for (size_t pages = 1; pages < 5000; pages += pages < 300 ? 1 : 7) {
     RunIndex index;
-    Span* run = Run(pages);
+    Span* run = NewRun(pages);
     index.Add(run);
     ASSERT_EQ(index.Find(pages), run) << pages;
     ASSERT_EQ(index.Find(1), run) << pages;
@@ -41,8 +41,8 @@ TEST(RunIndex, FindsEachLengthExactly) {
 TEST(RunIndex, TakesHugeRuns) {
   for (unsigned log = 20; log < 48; ++log) {
     RunIndex index;
-    Span* run = Run(size_t{1} << log);
-    Span* longer = Run((size_t{1} << log) + 1);
+    Span* run = NewRun(size_t{1} << log);
+    Span* longer = NewRun((size_t{1} << log) + 1);
     index.Add(longer);
     index.Add(run);
     EXPECT_EQ(index.Find(size_t{1} << log)->pages, size_t{1} << log);
@@ -63,7 +63,7 @@ TEST(RunIndex, FindsIfAndOnlyIfThereIsOne) {
   for (int i = 0; i < 20000; ++i) {
     if (runs.empty() || random.Below(100) < 52) {
       size_t pages = 1 + random.Below(random.OneIn(4) ? 100'000 : 200);
-      Span* run = Run(pages);
+      Span* run = NewRun(pages);
       index.Add(run);
       runs.push_back(run);
       model.insert(pages);
@@ -104,7 +104,7 @@ TEST(RunIndex, FindsIfAndOnlyIfThereIsOne) {
 
 TEST(RunIndex, WalksWhileRunsAreTakenOut) {
   RunIndex index;
-  for (size_t i = 0; i < 100; ++i) index.Add(Run(1 + i % 70));
+  for (size_t i = 0; i < 100; ++i) index.Add(NewRun(1 + i % 70));
   size_t count = 0;
   index.ForEach([&](Span* run) {
     index.Remove(run);
