@@ -74,14 +74,14 @@ bool ParseMapping(const char* line, Mapping* mapping) {
 
 PageMap::PageMap() : file_(File::OpenForReading("/proc/self/pagemap")) {}
 
-bool PageMap::NextRun(Range within, Range* run) {
+bool PageMap::NextRun(Range within, uintptr_t ahead, Range* run) {
   if (within.lo >= within.hi) return false;
-  if (ioctl_works_ && ScanByIoctl(within, run)) return true;
+  if (ioctl_works_ && ScanByIoctl(within, ahead, run)) return true;
   if (ioctl_works_) return false;
   return ScanByEntries(within, run);
 }
 
-bool PageMap::ScanByIoctl(Range within, Range* run) {
+bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {
   for (;;) {
     // Answers of an earlier call serve as long as they cover what is asked for now.
     if (within.lo >= answered_.lo && within.lo < answered_.hi) {
@@ -98,7 +98,7 @@ bool PageMap::ScanByIoctl(Range within, Range* run) {
     ScanArgument scan{};
     scan.size = sizeof(scan);
     scan.start = within.lo;
-    scan.end = within.hi;
+    scan.end = ahead;
     scan.vec = AddressOf(regions_);
     scan.vec_len = kBatch;
     scan.category_inverted = kIsFile | kIsZero;
@@ -145,6 +145,18 @@ bool PageMap::ScanByEntries(Range within, Range* run) {
 
 bool ResidentPages(uintptr_t from, size_t count, unsigned char* out) {
   return Syscall(SYS_mincore, from, count * memory::PageSize(), out) == 0;
+}
+
+long ReadOwnRanges(const Range* ranges, size_t count, void* to) {
+  iovec remote[64];
+  size_t sum = 0;
+  for (size_t i = 0; i < count; ++i) {
+    remote[i] = {PointerTo(ranges[i].lo), ranges[i].size()};
+    sum += ranges[i].size();
+  }
+  iovec local{to, sum};
+  long n = Syscall(SYS_process_vm_readv, Syscall(SYS_getpid), &local, 1, remote, count, 0);
+  return n == -EFAULT ? 0 : n;
 }
 
 long ReadOwnMemory(uintptr_t from, void* to, size_t size) {

@@ -42,17 +42,18 @@ class PageMap {
   PageMap();
   // False: nothing can be told, every page must be taken for one that holds data.
   bool ok() const { return file_.ok(); }
-  // The first run of such pages within `within`; false when there is none.
-  bool NextRun(Range within, Range* run);
+  // The first run of such pages within `within`; false when there is none. Answers are fetched
+  // ahead, for addresses up to `ahead` (>= within.hi): one system call serves many mappings.
+  bool NextRun(Range within, uintptr_t ahead, Range* run);
 
  private:
-  bool ScanByIoctl(Range within, Range* run);
+  bool ScanByIoctl(Range within, uintptr_t ahead, Range* run);
   bool ScanByEntries(Range within, Range* run);
 
   File file_;
   bool ioctl_works_ = true;
   // The answers to one system call, for the runs that follow.
-  static constexpr size_t kBatch = 64;
+  static constexpr size_t kBatch = 512;
   struct Region {
     uint64_t start, end, categories;
   };
@@ -62,7 +63,12 @@ class PageMap {
   Range answered_{};
 };
 
-// Copies memory of this process that may fault when read. Returns the bytes copied: less than
+// Copies memory of this process that may fault when read, `count` ranges (at most 64) one after
+// the other to `to`. Returns the bytes copied: less than the ranges' sum where a page cannot be
+// read. -errno if the kernel refuses the service as such.
+long ReadOwnRanges(const Range* ranges, size_t count, void* to);
+
+// As ReadOwnRanges, for one range. Returns the bytes copied: less than
 // `size` where a page cannot be read; 0 if the first cannot. -errno if the kernel refuses the
 // service as such.
 long ReadOwnMemory(uintptr_t from, void* to, size_t size);

@@ -38,6 +38,8 @@ RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintpt
   PageMap pages;
   if (!map.ok()) return result_;
   pages_ = &pages;
+  code_ = false;
+  pending_count_ = pending_bytes_ = 0;
   for (size_t i = 0; i < world.thread_count(); ++i) {
     const StoppedThread& t = world.thread(i);
     marker_->ScanWords(t.saved.lo, t.saved.hi);
@@ -51,6 +53,7 @@ RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintpt
     previous = mapping.range;
     previous_readable = mapping.readable;
   }
+  Flush();
   ScanKernelRoots(marker_);
   result_.complete = true;
   return result_;
@@ -89,26 +92,33 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
   if (!mapping.readable || mapping.device) return;
   if (mapping.shared && !mapping.writable && !mapping.executable) return;
+  if (code_ != mapping.executable) Flush();
   code_ = mapping.executable;
   Range range = mapping.range;
   range.lo = LiveStackStart(mapping, guarded);
-  bool stack = range.lo != mapping.range.lo;
-  uint64_t before = result_.bytes;
+  const bool stack = range.lo != mapping.range.lo;
+  if (stack) Flush();
+  const uint64_t before = result_.bytes;
   ScanOutsideOwn(range, mapping.shared);
-  if (stack) result_.stack_bytes += result_.bytes - before;
+  if (!stack) return;
+  Flush();
+  result_.stack_bytes += result_.bytes - before;
 }
 
 void RootScanner::ScanOutsideOwn(Range range, bool shared) {
   for (size_t i = 0; i < own_count_ && range.lo < range.hi; ++i) {
     if (own_[i].hi <= range.lo) continue;
     if (own_[i].lo >= range.hi) break;
-    if (own_[i].lo > range.lo) ScanPresent({range.lo, own_[i].lo}, shared);
+    if (own_[i].lo > range.lo) ScanPresent({range.lo, own_[i].lo}, own_[i].lo, shared);
     range.lo = own_[i].hi;
   }
-  if (range.lo < range.hi) ScanPresent(range, shared);
+  if (range.lo >= range.hi) return;
+  uintptr_t ahead = SideTables::kAddressEnd;
+  for (size_t i = own_count_; i-- > 0 && own_[i].lo >= range.hi;) ahead = own_[i].lo;
+  ScanPresent(range, ahead, shared);
 }
 
-void RootScanner::ScanPresent(Range range, bool shared) {
+void RootScanner::ScanPresent(Range range, uintptr_t ahead, bool shared) {
   const size_t page = memory::PageSize();
   if (shared) {
     unsigned char resident[512];
@@ -117,15 +127,15 @@ void RootScanner::ScanPresent(Range range, bool shared) {
       bool known = ResidentPages(at, count, resident);
       for (size_t i = 0; i < count; ++i, at += page) {
         if (known && (resident[i] & 1) == 0) continue;
-        ScanCopy({Max(at, range.lo), Min(at + page, range.hi)});
+        Add({Max(at, range.lo), Min(at + page, range.hi)});
       }
     }
     return;
   }
-  if (!pages_->ok()) return ScanCopy(range);
+  if (!pages_->ok()) return Add(range);
   Range rest{RoundDown(range.lo, page), range.hi}, run;
-  while (pages_->NextRun(rest, &run)) {
-    ScanCopy({Max(run.lo, range.lo), run.hi});
+  while (pages_->NextRun(rest, ahead, &run)) {
+    Add({Max(run.lo, range.lo), run.hi});
     rest.lo = run.hi;
   }
 }
@@ -136,6 +146,30 @@ void RootScanner::ScanReadable(uintptr_t lo, uintptr_t hi) {
   } else {
     marker_->ScanWords(lo, hi);
   }
+}
+
+void RootScanner::Add(Range range) {
+  if (range.size() > kBufferSize / 2) return ScanCopy(range);
+  if (pending_count_ == kPending || pending_bytes_ + range.size() > kBufferSize) Flush();
+  pending_[pending_count_++] = range;
+  pending_bytes_ += range.size();
+}
+
+// Many small ranges by one system call; one by one where that fails.
+void RootScanner::Flush() {
+  const size_t count = pending_count_, bytes = pending_bytes_;
+  pending_count_ = pending_bytes_ = 0;
+  if (count == 0) return;
+  if (!read_refused_ && ReadOwnRanges(pending_, count, buffer_) == static_cast<long>(bytes)) {
+    uintptr_t at = AddressOf(buffer_);
+    for (size_t i = 0; i < count; ++i) {
+      ScanReadable(at, at + pending_[i].size());
+      at += pending_[i].size();
+    }
+    result_.bytes += bytes;
+    return;
+  }
+  for (size_t i = 0; i < count; ++i) ScanCopy(pending_[i]);
 }
 
 void RootScanner::ScanCopy(Range range) {

@@ -28,7 +28,9 @@ class RootScanner {
  private:
   void ScanMapping(const Mapping& mapping, bool guarded);
   void ScanOutsideOwn(Range range, bool shared);
-  void ScanPresent(Range range, bool shared);
+  void ScanPresent(Range range, uintptr_t ahead, bool shared);
+  void Add(Range range);
+  void Flush();
   void ScanCopy(Range range);
   void ScanReadable(uintptr_t lo, uintptr_t hi);
   uintptr_t LiveStackStart(const Mapping& mapping, bool guarded) const;
@@ -41,6 +43,11 @@ class RootScanner {
   uintptr_t own_sp_ = 0;
   uintptr_t own_tls_ = 0;
   char* buffer_ = nullptr;
+  // Ranges that wait to be copied together.
+  static constexpr size_t kPending = 64;
+  Range pending_[kPending];
+  size_t pending_count_ = 0;
+  size_t pending_bytes_ = 0;
   Range* own_ = nullptr;
   size_t own_count_ = 0;
   size_t own_capacity_ = 0;
