@@ -143,8 +143,6 @@ void MarkParent() {
   g_tag->pid = Pid();
 }
 
-bool InUnnoticedChild() { return g_tag != nullptr && LoadRelaxed(&g_tag->pid) == 0; }
-
 bool SharesParentMemory() {
   if (g_tag == nullptr) return false;
   int pid = LoadRelaxed(&g_tag->pid);

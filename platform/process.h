@@ -31,10 +31,9 @@ size_t CgroupMemoryLimit();
 // Resident bytes of the process; 0 when unknown.
 size_t ResidentBytes();
 
-// The tag page is wiped by the kernel in a forked child, however it was forked.
-// MarkParent() sets it up; InUnnoticedChild() is true in a child that no fork handler has told.
+// Tags the process: to be called at the start, and again in a forked child. The tag is on a page that
+// the kernel wipes in a child, however that was forked.
 void MarkParent();
-bool InUnnoticedChild();
 // True in a child that shares its parent's memory (vfork): same tag page, another pid.
 bool SharesParentMemory();
 

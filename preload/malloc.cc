@@ -24,12 +24,8 @@ void* Aligned(size_t alignment, size_t size) {
   return GCM_LIKELY(p != nullptr) ? p : OutOfMemory();
 }
 
-// Frees and keeps errno: what is freed may go back to the system.
-GCM_INLINE void Release(void* p, const char* function) {
-  int saved = errno;
-  heap().Free(p, function);
-  errno = saved;
-}
+// Keeps errno without saving it: no system call of ours passes through libc.
+GCM_INLINE void Release(void* p, const char* function) { heap().Free(p, function); }
 
 }  // namespace
 

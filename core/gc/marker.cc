@@ -171,7 +171,29 @@ void Marker::ScanBlock(uintptr_t block) {
     ScanProtected(block, end);
   } else {
     ScanWords(block, end);
+    if (!span->large()) ScanOffsets(span, block, end);
   }
+}
+
+GCM_NO_SANITIZE void Marker::ScanOffsets(const Span* span, uintptr_t block, uintptr_t end) {
+  const uintptr_t lo = arena_->lo(), size = arena_->used() - lo;
+  const uintptr_t span_lo = span->start, span_size = span->pages * kPageSize;
+  for (uintptr_t at = block; at + 8 <= end; at += 8) {
+    uintptr_t offset = *PointerTo<const uintptr_t>(at);
+    uintptr_t target = block + offset;
+    if (GCM_LIKELY(target - lo >= size)) continue;
+    if (offset % kMinAlignment != 0 || target - span_lo < span_size) continue;
+    MarkStart(target);
+  }
+}
+
+GCM_NO_SANITIZE void Marker::MarkStart(uintptr_t address) {
+  const Span* span = arena_->SpanAround(address);
+  if (span == nullptr || !span->InUse()) return;
+  uintptr_t offset = address - span->start;
+  if (offset >= span->pages * kPageSize) return;
+  if (offset != uintptr_t{span->IndexOf(offset)} * span->slot_size) return;
+  MarkWord(address);
 }
 
 // Some blocks were marked, but not kept for scanning: scans all marked blocks of the heap again.

@@ -1,6 +1,10 @@
 // Marking: words are looked up, blocks are marked and their words looked up in turn.
 //
 // A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
+// Offsets: some libraries (fontconfig's patterns and character sets) keep, in a block, not the address
+// of another one but its distance from their own start. A word of a small block that is such a
+// distance to the exact start of a block in another span marks that one, too.
+//
 // Blocks that wait to be scanned are on a stack in metadata; when that cannot grow, `overflowed`
 // is set and the heap is walked again for marked blocks, so that memory never decides what lives.
 #pragma once
@@ -48,6 +52,8 @@ class Marker {
   void ScanWords(uintptr_t lo, uintptr_t hi);
   void ScanBytes(uintptr_t lo, uintptr_t hi);
   void MarkWord(uintptr_t word);
+  // As MarkWord, but only if a block starts exactly there.
+  void MarkStart(uintptr_t address);
   // Scans until nothing is left.
   void Drain();
 
@@ -59,6 +65,7 @@ class Marker {
 
  private:
   void ScanBlock(uintptr_t block);
+  void ScanOffsets(const Span* span, uintptr_t block, uintptr_t end);
   void ScanProtected(uintptr_t lo, uintptr_t hi);
   void Rescan();
 

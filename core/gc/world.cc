@@ -18,7 +18,7 @@
 namespace gcm {
 namespace {
 
-constexpr uint64_t kPatience = 2 * clock::kSecond;
+constexpr uint64_t kPatience = clock::kSecond;
 constexpr size_t kRedZone = 128;
 
 // One entry a thread, written by its own stop handler.

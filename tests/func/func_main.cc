@@ -1,6 +1,6 @@
 // Start of the functional tests: refuses to run unless malloc is gcmalloc's, and says so.
 //
-// Law: the check is made before any test. With GCMALLOC_TEST_ANY=1 the tests run on any allocator, which shows
+// Law: the check is made before any test. With GCM_TEST_ANY=1 the tests run on any allocator, which shows
 // that they ask nothing beyond what a malloc must give; those that do are skipped then.
 #include <stdio.h>
 
@@ -26,7 +26,7 @@ bool gcm::test::ours() {
 }
 
 int main(int argc, char** argv) {
-  if (!gcm::test::ours() && getenv("GCMALLOC_TEST_ANY") == nullptr) {
+  if (!gcm::test::ours() && getenv("GCM_TEST_ANY") == nullptr) {
     fprintf(stderr,
             "FAIL: malloc is not gcmalloc's here (gcmalloc_version is missing, or is from another object than "
             "malloc): preload libgcmalloc.so, or link libgcmalloc.a with -rdynamic\n");

@@ -85,7 +85,7 @@ int exhaust(std::size_t size, std::size_t at_least) {
   return 0;
 }
 
-GCM_ROUTINE(oom_small_blocks) { return exhaust(48, 64 * kMiB); }
+GCM_ROUTINE(oom_small_blocks) { return exhaust(48, 24 * kMiB); }
 GCM_ROUTINE(oom_middle_blocks) { return exhaust(3000, 96 * kMiB); }
 GCM_ROUTINE(oom_large_blocks) { return exhaust(3 * kMiB, 128 * kMiB); }
 
@@ -168,11 +168,11 @@ GCM_ROUTINE(starts_in_little_address_space) {
   return 0;
 }
 
-TEST(OutOfMemory, SmallBlocks) { EXPECT_EQ(in_new_process("oom_small_blocks", 256 * kMiB), 0); }
+TEST(OutOfMemory, SmallBlocks) { EXPECT_EQ(in_new_process("oom_small_blocks", 128 * kMiB), 0); }
 TEST(OutOfMemory, MiddleBlocks) { EXPECT_EQ(in_new_process("oom_middle_blocks", 256 * kMiB), 0); }
 TEST(OutOfMemory, LargeBlocks) { EXPECT_EQ(in_new_process("oom_large_blocks", 400 * kMiB), 0); }
 TEST(OutOfMemory, LimitSetLater) { EXPECT_EQ(in_new_process("oom_limit_set_later", 0), 0); }
-TEST(OutOfMemory, FourThreads) { EXPECT_EQ(in_new_process("oom_in_four_threads", kGiB), 0); }
+TEST(OutOfMemory, FourThreads) { EXPECT_EQ(in_new_process("oom_in_four_threads", 400 * kMiB), 0); }
 TEST(OutOfMemory, LittleAddressSpace) { EXPECT_EQ(in_new_process("starts_in_little_address_space", 96 * kMiB), 0); }
 
 TEST(OutOfMemory, GarbageIsCollectedFirst) {

@@ -1,6 +1,6 @@
 // Pseudo-random load with cookies: every block carries its size and a pattern, both checked when it is freed.
 //
-// Law: a run follows from its seed (printed; GCMALLOC_TEST_SEED repeats it) up to the interleaving of threads.
+// Law: a run follows from its seed (printed; GCM_TEST_SEED repeats it) up to the interleaving of threads.
 // All live blocks are held in a table of plain pointers.
 #include <malloc.h>
 #include <stdio.h>
@@ -25,9 +25,9 @@ struct Header {
 
 std::uint64_t run_seed() {
   static const std::uint64_t seed = [] {
-    const char* given = getenv("GCMALLOC_TEST_SEED");
+    const char* given = getenv("GCM_TEST_SEED");
     const auto value = given != nullptr ? strtoull(given, nullptr, 0) : static_cast<unsigned long long>(time(nullptr));
-    printf("seed: GCMALLOC_TEST_SEED=%llu\n", value);
+    printf("seed: GCM_TEST_SEED=%llu\n", value);
     return value;
   }();
   return seed;

@@ -343,8 +343,8 @@ def test_dirty_sources():
 
 
 def test_stats_while_running():
-    if os.environ.get("GCMALLOC_TEST_SLOW") is None:
-        raise Skipped("takes 12 s; GCMALLOC_TEST_SLOW=1 runs it")
+    if os.environ.get("GCM_TEST_SLOW") is None:
+        raise Skipped("takes 12 s; GCM_TEST_SLOW=1 runs it")
     with folder() as at:
         path = os.path.join(at, "stats.prom")
         thread = threading.Thread(target=lambda: works([helper("idle"), "13"], GCMALLOC_STATS=path))

@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
   }
   dropping = argc == 3 && strcmp(argv[2], "--drop") == 0;
   if (argc != 2 && !dropping) return 2;
-  if (dlsym(RTLD_DEFAULT, "gcmalloc_collect") == NULL && getenv("GCMALLOC_TEST_ANY") == NULL) {
+  if (dlsym(RTLD_DEFAULT, "gcmalloc_collect") == NULL && getenv("GCM_TEST_ANY") == NULL) {
     fail("malloc is not gcmalloc's here: gcmalloc_collect is missing");
   }
   alarm(30);

@@ -21,9 +21,9 @@ SKIPPED = 77
 
 
 def run(lib, binary, case, drop):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_") or k == "GCMALLOC_TEST_ANY"}
-    # GCMALLOC_ROOTS_ENV="NAME=VALUE NAME=VALUE" runs all cases under other settings.
-    env.update(pair.split("=", 1) for pair in os.environ.get("GCMALLOC_ROOTS_ENV", "").split())
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
+    # GCM_ROOTS_ENV="NAME=VALUE NAME=VALUE" runs all cases under other settings.
+    env.update(pair.split("=", 1) for pair in os.environ.get("GCM_ROOTS_ENV", "").split())
     env.update(SETTINGS.get(case, {}))
     if lib != "-":
         env["LD_PRELOAD"] = os.path.abspath(lib)
