@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <libunwind/libunwind.h>
 
+#include <cstring>
+
 #include "platform/message.h"
 
 namespace gcm {
@@ -14,15 +16,14 @@ void WriteStackTrace(int limit) {
   if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return;
   Dl_info own{};
   dladdr(reinterpret_cast<void*>(&WriteStackTrace), &own);
-  bool outside = false;
+  // Linked statically, our frames are of the program's own object and cannot be told apart.
+  bool outside = own.dli_fname == nullptr || strstr(own.dli_fname, "libgcmalloc") == nullptr;
   for (int n = 0; n < limit && unw_step(&cursor) > 0;) {
     unw_word_t pc = 0;
     if (unw_get_reg(&cursor, UNW_REG_IP, &pc) != 0 || pc == 0) return;
     Dl_info info{};
     bool known = dladdr(PointerTo(pc - 1), &info) != 0;
-    // The frames of the allocator itself come first; linked statically they are of the program's
-    // own object and cannot be told apart, so they stay.
-    if (!outside && known && info.dli_fbase == own.dli_fbase && own.dli_sname == nullptr) continue;
+    if (!outside && known && info.dli_fbase == own.dli_fbase) continue;
     outside = true;
     Message line;
     line.Text("gcmalloc:   #").Decimal(static_cast<uint64_t>(n++)).Char(' ').Hex(pc).Text(" in ");

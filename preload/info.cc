@@ -13,6 +13,7 @@ namespace {
 
 struct mallinfo2 Info() {
   gcm::Statistics s = gcm::ledger().Collect();
+  gcm::Unstoppable unstoppable;
   gcm::PageHeap::Counters pages = gcm::heap().pages().Count();
   struct mallinfo2 info {};
   info.arena = s.heap_mapped;
@@ -76,6 +77,7 @@ GCM_EXPORT int malloc_info(int options, FILE* stream) {
 
 // Gives all unused pages back at once. 1 if there were any.
 GCM_EXPORT int malloc_trim(size_t) {
+  gcm::Unstoppable unstoppable;
   return gcm::heap().pages().Scavenge(gcm::clock::Coarse(), 0) > 0 ? 1 : 0;
 }
 

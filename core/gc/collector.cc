@@ -16,6 +16,7 @@ namespace gcm {
 namespace {
 
 constexpr size_t kStackSize = 128 * kKiB;
+constexpr uint64_t kTick = clock::kSecond / 4;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 
 class AllSignalsBlocked {
@@ -53,9 +54,9 @@ void Collector::Start() {
   UpdateLimit(last_cycle_);
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
   started_.store(true, std::memory_order_relaxed);
-  if (o.mode == Mode::kOff) return;
-  heap().SetTrigger(pacer_.trigger());
   heap().SetPressureHook(&Collector::OnPressure);
+  heap().SetNextTick(clock::Coarse() + kTick);
+  if (o.mode != Mode::kOff) heap().SetTrigger(pacer_.trigger());
 }
 
 void Collector::UpdateLimit(uint64_t now) {
@@ -78,7 +79,7 @@ bool Collector::Enabled() const {
 bool Collector::OnPressure(Pressure pressure) { return collector().Relieve(pressure); }
 
 bool Collector::Relieve(Pressure pressure) {
-  if (!Enabled()) return false;
+  if (pressure != Pressure::kTick && !Enabled()) return false;
   const char* reason = nullptr;
   switch (pressure) {
     case Pressure::kOutOfMemory:
@@ -87,9 +88,16 @@ bool Collector::Relieve(Pressure pressure) {
       reason = "stress";
       break;
     case Pressure::kTick: {
+      const uint64_t now = clock::Coarse();
+      heap().SetNextTick(now + kTick);
       ledger().WriteStatistics(false);
-      uint64_t interval = options().interval;
-      if (interval == 0 || clock::Now() < last_cycle_ + interval * clock::kSecond) return false;
+      {
+        Unstoppable guard;
+        heap().pages().ScavengeIfDue(now);
+      }
+      const uint64_t interval = options().interval;
+      if (options().mode != Mode::kCollect || !Enabled()) return false;
+      if (interval == 0 || now < last_cycle_ + interval * clock::kSecond) return false;
       reason = "interval";
       break;
     }
@@ -176,9 +184,10 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
   const uint64_t begin = clock::Now();
   record->threads = world().thread_count() + 1;
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
-  marker_->Begin(options().align);
+  PageMap pages;
+  marker_->Begin(options().align, &pages);
   RootScanner::Result roots =
-      roots_->Scan(marker_, world(), sp, AddressOf(__builtin_thread_pointer()));
+      roots_->Scan(marker_, &pages, world(), sp, AddressOf(__builtin_thread_pointer()));
   if (!roots.complete) return false;
   marker_->Drain();
   const uint64_t marked = clock::Now();

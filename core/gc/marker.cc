@@ -6,6 +6,11 @@
 #include "platform/memory.h"
 
 namespace gcm {
+namespace {
+
+constexpr size_t kAskForPages = 256 * kKiB;
+
+}  // namespace
 
 void ProtectedRanges::Add(Range r) {
   if (count < kCapacity) {
@@ -64,9 +69,10 @@ bool Marker::IsMarked(const Span* span, unsigned index) {
   return (bits[index / 64].load(std::memory_order_relaxed) >> index % 64 & 1) != 0;
 }
 
-void Marker::Begin(unsigned stride) {
+void Marker::Begin(unsigned stride, PageMap* pages) {
   arena_ = &heap().pages().arena();
   stride_ = stride;
+  pages_ = pages;
   overflowed_ = false;
   protected_.count = 0;
   protected_.overflow = false;
@@ -164,11 +170,22 @@ void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
   }
 }
 
+// Reading a page that was never written would make the kernel map it.
+void Marker::ScanLarge(uintptr_t lo, uintptr_t hi) {
+  if (pages_ == nullptr || !pages_->ok()) return ScanWords(lo, hi);
+  Range run;
+  for (Range rest{lo, hi}; pages_->NextRun(rest, hi, &run); rest.lo = run.hi) {
+    ScanWords(run.lo, run.hi);
+  }
+}
+
 void Marker::ScanBlock(uintptr_t block) {
   Span* span = arena_->SpanOf(block);
   uintptr_t end = block + (span->large() ? span->large_size : span->slot_size);
   if (GCM_UNLIKELY(protected_.count != 0) && protected_.Overlaps({block, end})) {
     ScanProtected(block, end);
+  } else if (end - block >= kAskForPages) {
+    ScanLarge(block, end);
   } else {
     ScanWords(block, end);
     if (!span->large()) ScanOffsets(span, block, end);

@@ -1,9 +1,9 @@
 // Marking: words are looked up, blocks are marked and their words looked up in turn.
 //
 // A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
-// Offsets: some libraries (fontconfig's patterns and character sets) keep, in a block, not the address
-// of another one but its distance from their own start. A word of a small block that is such a
-// distance to the exact start of a block in another span marks that one, too.
+// Offsets: some libraries (fontconfig's patterns and character sets) keep, in a block, not the
+// address of another one but its distance from their own start. A word of a small block that is
+// such a distance to the exact start of a block in another span marks that one, too.
 //
 // Blocks that wait to be scanned are on a stack in metadata; when that cannot grow, `overflowed`
 // is set and the heap is walked again for marked blocks, so that memory never decides what lives.
@@ -46,7 +46,8 @@ class MarkStack {
 class Marker {
  public:
   // Forgets all marks. With the world stopped.
-  void Begin(unsigned stride);
+  // `pages` tells which parts of large blocks hold data; it outlives the cycle.
+  void Begin(unsigned stride, PageMap* pages);
   // Looks up every word of memory that can be read directly, at the stride of the options, or at
   // every byte.
   void ScanWords(uintptr_t lo, uintptr_t hi);
@@ -66,10 +67,12 @@ class Marker {
  private:
   void ScanBlock(uintptr_t block);
   void ScanOffsets(const Span* span, uintptr_t block, uintptr_t end);
+  void ScanLarge(uintptr_t lo, uintptr_t hi);
   void ScanProtected(uintptr_t lo, uintptr_t hi);
   void Rescan();
 
   Arena* arena_ = nullptr;
+  PageMap* pages_ = nullptr;
   unsigned stride_ = 8;
   bool overflowed_ = false;
   MarkStack stack_;

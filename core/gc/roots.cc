@@ -26,8 +26,8 @@ bool RootScanner::PrepareBuffers() {
   return true;
 }
 
-RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintptr_t own_sp,
-                                      uintptr_t own_tls) {
+RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const World& world,
+                                      uintptr_t own_sp, uintptr_t own_tls) {
   result_ = {};
   marker_ = marker;
   world_ = &world;
@@ -35,13 +35,15 @@ RootScanner::Result RootScanner::Scan(Marker* marker, const World& world, uintpt
   own_tls_ = own_tls;
   if (!PrepareBuffers()) return result_;
   MemoryMap map;
-  PageMap pages;
   if (!map.ok()) return result_;
-  pages_ = &pages;
+  pages_ = pages;
   code_ = false;
   pending_count_ = pending_bytes_ = 0;
+  // A stack may lie in a block: then the stack pointer is what keeps it.
+  marker_->MarkWord(own_sp);
   for (size_t i = 0; i < world.thread_count(); ++i) {
     const StoppedThread& t = world.thread(i);
+    marker_->MarkWord(t.sp);
     marker_->ScanWords(t.saved.lo, t.saved.hi);
   }
   Mapping mapping;

@@ -23,7 +23,8 @@ class RootScanner {
   };
 
   // `own_sp` is the collecting thread's stack pointer, its registers stored above it.
-  Result Scan(Marker* marker, const World& world, uintptr_t own_sp, uintptr_t own_tls);
+  Result Scan(Marker* marker, PageMap* pages, const World& world, uintptr_t own_sp,
+              uintptr_t own_tls);
 
  private:
   void ScanMapping(const Mapping& mapping, bool guarded);

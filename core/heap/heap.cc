@@ -13,6 +13,9 @@ namespace {
 
 constexpr int kPoisonByte = 0xDB;
 
+// Moving pages splits mappings, whose number is limited.
+constexpr size_t kMoveFrom = 4 * kMiB;
+
 // Go's first hint is 0x00c0 << 32: bytes that are no valid UTF-8, and small integers, counters and
 // code addresses do not look like it. This is out of the way of Go's own arenas.
 constexpr uintptr_t kArenaHint = GCM_TSAN ? 0 : uintptr_t{0x0ac0} << 32;
@@ -52,6 +55,13 @@ void Heap::Configure(const HeapSettings& settings) {
   }
 }
 
+Unstoppable::Unstoppable() : cache_(heap().Cache()) {
+  if (cache_ != &g_empty_cache) CriticalSection::Enter(cache_);
+}
+Unstoppable::~Unstoppable() {
+  if (cache_ != &g_empty_cache) CriticalSection::Leave(cache_);
+}
+
 ThreadCache* Heap::Cache() {
   ThreadCache* cache = t_cache;
   if (GCM_LIKELY(cache != &g_empty_cache)) return cache;
@@ -78,7 +88,7 @@ bool Heap::Ask(Pressure pressure) {
 void Heap::Relieve() {
   if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kGrowth);
-  } else if (GCM_UNLIKELY(t_cache->Tick())) {
+  } else if (GCM_UNLIKELY(clock::Coarse() >= next_tick_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kTick);
   }
 }
@@ -238,6 +248,7 @@ void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
   uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
   if (owner == AddressOf(cache)) {
     CriticalSection critical(cache);
+    cache->DrainRemote();
     // Of its own spans a thread is the only one that frees by free_bits, so the check still holds,
     // unless a collection took the cache's spans away meanwhile.
     cache->FreeLocal(span, index);
@@ -349,7 +360,12 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
   }
   void* fresh = Allocate(size);
   if (fresh == nullptr) return size <= usable ? p : nullptr;
-  memcpy(fresh, p, Min(size, usable));
+  // Large blocks are moved by their pages: what was never touched stays so.
+  const size_t moved = span->pages * kPageSize;
+  if (!span->large() || moved < kMoveFrom || size < moved ||
+      !memory::MovePages(AddressOf(p), AddressOf(fresh), moved)) {
+    memcpy(fresh, p, Min(size, usable));
+  }
   Free(p, function);
   GCM_KEEP_ALIVE(p);
   return fresh;

@@ -59,6 +59,9 @@ class Heap {
   // The live block around a word: its start and slot size. False: none. Any thread.
   bool FindBlock(uintptr_t word, Range* block) const;
 
+  // The calling thread's cache, made when it has none; the empty one without memory.
+  ThreadCache* Cache();
+
   // Entered by the layers below.
   uintptr_t OwnerWord(const ThreadCache* cache) const {
     return AddressOf(cache) | (careful_ ? kOwnerCareful : 0);
@@ -81,6 +84,8 @@ class Heap {
   void SetTrigger(size_t bytes) {
     trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed);
   }
+  // When Pressure::kTick is due: nanoseconds of the coarse clock.
+  void SetNextTick(uint64_t time) { next_tick_.store(time, std::memory_order_relaxed); }
   void SetPressureHook(bool (*hook)(Pressure)) { pressure_.store(hook, std::memory_order_relaxed); }
   // Called for each thread that gets a cache, so that its end is noticed.
   void SetAttachHook(void (*hook)()) { attach_hook_.store(hook, std::memory_order_relaxed); }
@@ -102,7 +107,6 @@ class Heap {
   void FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index);
   void FreeLarge(ThreadCache* cache, Span* span);
   bool ResizeLarge(Span* span, size_t size);
-  ThreadCache* Cache();
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
   void Relieve();
@@ -112,6 +116,7 @@ class Heap {
   CentralLists central_;
   CacheRegistry registry_;
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
+  std::atomic<uint64_t> next_tick_{UINT64_MAX};
   std::atomic<bool (*)(Pressure)> pressure_{nullptr};
   std::atomic<void (*)()> attach_hook_{nullptr};
   std::atomic<uint64_t> stress_count_{0};
@@ -120,6 +125,19 @@ class Heap {
   uint64_t stress_ = 0;
   bool careful_ = false;
   bool poison_ = false;
+};
+
+// The calling thread is not stopped while one of these lives: for whoever takes the page heap's
+// lock from above the heap.
+class Unstoppable {
+ public:
+  Unstoppable();
+  ~Unstoppable();
+  Unstoppable(const Unstoppable&) = delete;
+  Unstoppable& operator=(const Unstoppable&) = delete;
+
+ private:
+  ThreadCache* cache_;
 };
 
 // The process's heap: constant-initialised, never destroyed.

@@ -4,6 +4,11 @@
 #include "platform/memory.h"
 
 namespace gcm {
+namespace {
+
+constexpr size_t kHugePages = 32 * kMiB / kPageSize;
+
+}  // namespace
 
 void PageHeap::InsertRun(Span* run) {
   run->state.store(SpanState::kFree, std::memory_order_relaxed);
@@ -144,7 +149,8 @@ void PageHeap::FreeLocked(Span* span, uint64_t now) {
   span->freed_at = now;
   span->resident = true;
   span->zero = false;
-  if (scavenge_delay_ == 0) ReleaseRun(span);
+  // What is huge goes back at once, as glibc's largest blocks do.
+  if (scavenge_delay_ == 0 || span->pages >= kHugePages) ReleaseRun(span);
   InsertRun(span);
 }
 
@@ -239,6 +245,11 @@ void PageHeap::ScavengeSometimes(uint64_t now) {
   if (scavenge_delay_ == UINT64_MAX || scavenge_delay_ == 0 || now < next_scavenge_) return;
   next_scavenge_ = now + Max(clock::kSecond / 4, scavenge_delay_ / 8);
   ScavengeLocked(now, scavenge_delay_);
+}
+
+void PageHeap::ScavengeIfDue(uint64_t now) {
+  LockGuard guard(lock_);
+  ScavengeSometimes(now);
 }
 
 size_t PageHeap::Scavenge(uint64_t now, uint64_t age) {

@@ -43,6 +43,8 @@ class PageHeap {
 
   // Releases resident runs that have been free for at least `age` nanoseconds. Bytes released.
   size_t Scavenge(uint64_t now, uint64_t age);
+  // Releases what has been free for the scavenge delay, if it is time to look.
+  void ScavengeIfDue(uint64_t now);
 
   Counters Count();
   size_t in_use_pages() const { return in_use_pages_.load(std::memory_order_relaxed); }

@@ -58,9 +58,35 @@ SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
   return chunk;
 }
 
+uintptr_t SideTables::EnsureWholeChunks(uintptr_t lo, uintptr_t hi) {
+  size_t count = 0;
+  while (lo + (count + 1) * kChunkSize <= hi &&
+         directory_[(lo >> kChunkShift) + count].load(std::memory_order_relaxed) == nullptr) {
+    ++count;
+  }
+  if (count < 2) return lo;
+  const size_t size = count * kChunkBlock;
+  uintptr_t place = metadata::ReserveOwn(size, 0, "gcmalloc: tables");
+  if (place == 0) return lo;
+  if (!memory::Prepare(place, size)) {
+    metadata::ReleaseOwn(place, size);
+    return lo;
+  }
+  metadata::CountMapped(size);
+  for (size_t i = 0; i < count; ++i) {
+    auto* chunk = PointerTo<Chunk>(place + i * kChunkBlock);
+    for (uint64_t& mapped : chunk->mapped) mapped = ~uint64_t{0};
+    // pairs with: the acquire in ChunkAt
+    directory_[(lo >> kChunkShift) + i].store(chunk, std::memory_order_release);
+  }
+  return lo + count * kChunkSize;
+}
+
 bool SideTables::MapPart(Part part, uintptr_t lo, uintptr_t hi) {
   if (!MapDirectory(lo, hi)) return false;
   for (uintptr_t at = RoundDown(lo, kChunkSize); at < hi; at += kChunkSize) {
+    if (lo <= at && hi - at >= 2 * kChunkSize) at = EnsureWholeChunks(at, hi);
+    if (at >= hi) break;
     Chunk* chunk = EnsureChunk(at);
     if (chunk == nullptr) return false;
     size_t first = lo > at ? (lo - at) / granule_ : 0;

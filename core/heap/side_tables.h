@@ -95,6 +95,9 @@ class SideTables {
   }
   bool MapDirectory(uintptr_t lo, uintptr_t hi);
   Chunk* EnsureChunk(uintptr_t address);
+  // Tables of whole chunks that have none yet, in one mapping, ready as a whole: a block of
+  // gigabytes must not cost a mapping for each chunk. Returns where to go on.
+  uintptr_t EnsureWholeChunks(uintptr_t lo, uintptr_t hi);
   bool MapPart(Part part, uintptr_t lo, uintptr_t hi);
   bool MapGranules(Chunk* chunk, Part part, size_t first, size_t last);
 

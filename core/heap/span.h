@@ -38,13 +38,13 @@ struct alignas(64) Span {
   uint8_t size_class;  // kLargeClass for a large block
   std::atomic<SpanState> state;
   size_t pages;
+  std::atomic<uint32_t> remote_queued;  // not 0: other threads have freed here
   Span* next;
   Span* previous;
   // Second line: slow paths.
   uint64_t freed_at;  // of a free run: coarse time of the last free
   size_t large_size;  // of a large block: usable bytes + 1
   Span* next_remote;  // in the owner's queue of spans with remote frees
-  std::atomic<uint32_t> remote_queued;
   SpanList list;
   uint8_t words;     // of each bitmap
   uint8_t capacity;  // words that this descriptor has room for

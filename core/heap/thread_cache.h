@@ -43,7 +43,8 @@ class alignas(64) ThreadCache {
     return PointerTo(block);
   }
 
-  // True when the block was freed. False: nothing was done, and the slow path must look.
+  // True when the block was freed. False: nothing was done, and the slow path must look; so it
+  // does while frees by others are pending in the span, one of which may be this block's.
   GCM_INLINE bool FreeFast(Span* span, void* p) {
     uintptr_t offset = AddressOf(p) - span->start;
     unsigned index = span->IndexOf(offset);
@@ -54,6 +55,7 @@ class alignas(64) ThreadCache {
     }
     uint64_t bits = LoadRelaxed(word);
     if (GCM_UNLIKELY((bits & bit) != 0)) return false;
+    if (GCM_UNLIKELY(span->remote_queued.load(std::memory_order_relaxed) != 0)) return false;
     StoreRelaxed(word, bits | bit);
     GCM_KEEP_ALIVE(p);
     StoreRelaxed(&freed_objects_, freed_objects_ + 1);
@@ -68,6 +70,8 @@ class alignas(64) ThreadCache {
   void* AllocateSlow(unsigned size_class);
   // The block's span belongs to this cache, and the slot is a block. Sets its bit.
   void FreeLocal(Span* span, unsigned index);
+  // Takes over what other threads have freed in spans of this cache.
+  void DrainRemote();
   void CountFreed(size_t bytes) {
     StoreRelaxed(&freed_objects_, freed_objects_ + 1);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
@@ -94,9 +98,6 @@ class alignas(64) ThreadCache {
   // cache lists. True if the span was taken off its list, because it is empty.
   bool Relist(Span* span);
 
-  // True once in so many slow allocations: time to look at the clock.
-  bool Tick() { return ++ticks_ % 256 == 0; }
-
   uint64_t freed_objects() const { return LoadRelaxed(&freed_objects_); }
   uint64_t freed_bytes() const { return LoadRelaxed(&freed_bytes_); }
 
@@ -118,13 +119,11 @@ class alignas(64) ThreadCache {
   void MakeCurrent(Span* span);
   void LeaveCurrent(unsigned size_class);
   void Collect(Span* span);
-  void DrainRemote();
   void ListByFree(Span* span);
 
   Cursor cursors_[kClasses]{};
   uint64_t freed_objects_ = 0;
   uint64_t freed_bytes_ = 0;
-  uint32_t ticks_ = 0;
   // Shared with other threads:
   alignas(64) std::atomic<Span*> remote_{nullptr};
   std::atomic<uint32_t> critical_{0};  // depth; written by the owner, read by its stop handler

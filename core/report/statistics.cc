@@ -55,6 +55,7 @@ void Ledger::AddCycle(const CycleRecord& cycle) {
 
 Statistics Ledger::Collect() {
   Statistics s{};
+  Unstoppable unstoppable;
   PageHeap& pages = heap().pages();
   PageHeap::Counters pc = pages.Count();
   uint64_t live_objects = 0;

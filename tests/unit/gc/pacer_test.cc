@@ -92,7 +92,7 @@ TEST(Pacer, LimitDoesNotCollectWithoutEnd) {
 TEST(Pacer, EarlyCyclesKeepToTheirShareOfTime) {
   Pacer pacer;
   pacer.Begin(0);
-  pacer.Finished(After(60 * kMiB, 50 * kMiB, 0, 1'000'000));
+  pacer.Finished(After(60 * kMiB, 50 * kMiB, 0, 1'000'000, false));
   uint64_t early = pacer.trigger();
   EXPECT_EQ(early, 60 * kMiB) << "a fifth more";
   EXPECT_EQ(pacer.Due(early, 31'999'999), Verdict::kNo) << "the cycle took more than 1/32";
