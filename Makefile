@@ -67,7 +67,7 @@ $(ARCHIVE): $(ALL_OBJECTS)
 	@objcopy --wildcard --localize-symbol='unw_*' --localize-symbol='_Unwind_*' \
 	  --localize-symbol='__unw_*' --localize-symbol='_ZN9libunwind*' \
 	  --localize-symbol='__register_frame*' --localize-symbol='__deregister_frame*' \
-	  --localize-hidden $(BUILD)/all.o
+	  --localize-symbol='_ZNK9libunwind*' --localize-symbol='_ZT?N9libunwind*' $(BUILD)/all.o
 	@ar rcs $@ $(BUILD)/all.o
 	@echo "built $@"
 

@@ -3,9 +3,11 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sysinfo.h>
 
 #include <atomic>
 
+#include "platform/file.h"
 #include "platform/syscall.h"
 
 #ifndef PR_SET_VMA
@@ -56,8 +58,25 @@ uintptr_t Reserve(size_t size, uintptr_t hint, const char* name) {
   return address;
 }
 
+namespace {
+
+// What the kernel's heuristic (vm.overcommit_memory = 0) refuses to any malloc: more in one piece
+// than there is memory and swap. Our mappings are not counted one by one, because a heap is one
+// mapping, and a fork would be refused as soon as it is large.
+bool ObviousOvercommit(size_t size) {
+  if (size < kGiB) return false;
+  struct sysinfo info {};
+  if (Syscall(SYS_sysinfo, &info) != 0) return false;
+  if (size / info.mem_unit <= info.totalram + info.totalswap) return false;
+  char mode[8];
+  return ReadSmallFile("/proc/sys/vm/overcommit_memory", mode, sizeof(mode)) > 0 && mode[0] == '0';
+}
+
+}  // namespace
+
 bool Prepare(uintptr_t address, size_t size) {
   if (size == 0) return true;
+  if (ObviousOvercommit(size)) return false;
   if (Refused(Request::kPrepare, size)) return false;
   return Syscall(SYS_mprotect, address, size, PROT_READ | PROT_WRITE) == 0;
 }

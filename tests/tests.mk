@@ -65,4 +65,4 @@ $(HELPERS): $(TEST)/%: tests/preload/%.c
 	@$(TEST_CC) -o $@ $< -ldl
 $(TEST)/leak_test: tests/leak/leak_test.cc $(ARCHIVE)
 	@mkdir -p $(@D)
-	@$(CXX) -std=c++20 -O2 -g $(WARNINGS) -o $@ $< $(ARCHIVE) -pthread -ldl
+	@$(CXX) -std=c++20 -O2 -g $(WARNINGS) -I. -o $@ $< $(ARCHIVE) -pthread -ldl

@@ -80,6 +80,7 @@ Range Arena::Grow(size_t size) {
       if (taken.size() != 0) return taken;
     }
   }
+  const uintptr_t before = extents_[n - 1].end;
   // The reservation is spent: more just behind it, or wherever the system gives it. Reservations
   // grow with the heap, so their number grows with its logarithm.
   size_t step = Min(kGiB, Max(kMiB, ReservationUnder(grown_ / 4)));
@@ -88,8 +89,25 @@ Range Arena::Grow(size_t size) {
     if (AddExtent(wanted, extents_[n - 1].end)) break;
     if (wanted == size) return {};
   }
-  n = extent_count_.load(std::memory_order_relaxed);
-  return TakeFrom(&extents_[n - 1], size);
+  Extent& last = extents_[extent_count_.load(std::memory_order_relaxed) - 1];
+  taken = TakeFrom(&last, size);
+  if (taken.size() == 0) GiveBack(n, before);
+  return taken;
+}
+
+// Undoes AddExtent when nothing of it could be made ready: addresses are limited, too.
+void Arena::GiveBack(size_t count, uintptr_t end) {
+  const size_t now = extent_count_.load(std::memory_order_relaxed);
+  Extent& last = extents_[now - 1];
+  if (now > count) {
+    if (last.ready != last.start) return;
+    metadata::ReleaseOwn(last.start, last.end - last.start);
+    // pairs with: extent_count()
+    extent_count_.store(count, std::memory_order_release);
+  } else if (last.end > end && last.ready <= end) {
+    metadata::ReleaseOwn(end, last.end - end);
+    last.end = end;
+  }
 }
 
 Range Arena::TakeFrom(Extent* extent, size_t size) {

@@ -70,6 +70,7 @@ class Arena {
 
  private:
   bool AddExtent(size_t size, uintptr_t hint);
+  void GiveBack(size_t count, uintptr_t end);
   Range TakeFrom(Extent* extent, size_t size);
   void Publish(uintptr_t lo, uintptr_t used);
   void Step() const {
