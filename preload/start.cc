@@ -7,6 +7,7 @@
 #include "core/gc/collector.h"
 #include "core/heap/heap.h"
 #include "core/report/statistics.h"
+#include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
 
@@ -40,6 +41,13 @@ void AfterForkInChild() {
   heap().AfterForkInChild();
   collector().AfterForkInChild();
   process::MarkParent();
+}
+
+// Where output cannot go is said at the start, once.
+void CheckPath(const char* name, const char* path) {
+  if (path[0] == '\0' || File::OpenForAppending(path).ok()) return;
+  Message line;
+  line.Text("gcmalloc: ").Text(name).Char('=').Text(path).Text(": cannot be opened, using off").Write(2);
 }
 
 void SayWhatWasChosen() {
@@ -95,6 +103,9 @@ void Start(char** environment) {
   heap().Configure(settings);
   heap().SetAttachHook(OnAttach);
   if (t_cache != &g_empty_cache) OnAttach();
+  CheckPath("GCMALLOC_TRACE", o.trace_path);
+  CheckPath("GCMALLOC_TRACE_JSON", o.trace_json_path);
+  CheckPath("GCMALLOC_STATS", o.stats_path);
   collector().Start();
   SayWhatWasChosen();
 }

@@ -22,7 +22,7 @@ BAD = {
     "GCMALLOC_DIRTY": (["banana"], r"auto"),
     "GCMALLOC_STACKS": (["banana", "-1"], r"off"),
     "GCMALLOC_CONTROL": (["banana"], r"on"),
-    "GCMALLOC_ALIGN": (["banana", "3", "16", "0"], r"word|8"),
+    "GCMALLOC_ALIGN": (["banana", "3", "16", "0"], r"4"),
     "GCMALLOC_FOREIGN": (["banana"], r"abort"),
     "GCMALLOC_POISON": (["banana", "7"], r"0|off"),
     "GCMALLOC_STRESS": (["banana", "-1"], r"0|off"),
