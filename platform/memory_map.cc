@@ -66,6 +66,7 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   while (*p == ' ') ++p;
   mapping->file_backed = inode != 0;
   mapping->device = IsDevice(p);
+  mapping->keeps_offsets = strstr(p, "/libfontconfig.so") != nullptr;
   mapping->stack = strcmp(p, "[stack]") == 0;
   // [vvar], [vsyscall]: the kernel's data, which hold no pointer of the program.
   if (StartsWith(p, "[v")) mapping->readable = false;

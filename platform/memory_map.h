@@ -15,6 +15,7 @@ struct Mapping {
   bool shared;
   bool file_backed;  // has an inode: a file, a memfd, shared anonymous memory
   bool device;       // a device's memory: reading it may have effects
+  bool keeps_offsets;  // a library that is known to keep distances instead of addresses
   bool stack;        // the main thread's
 };
 

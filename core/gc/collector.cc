@@ -102,7 +102,12 @@ bool Collector::Relieve(Pressure pressure) {
       break;
     }
     case Pressure::kGrowth: {
-      if (!lock_.TryLock()) return false;  // somebody collects already
+      if (!lock_.TryLock()) {
+        // Somebody collects already: going on would only make the heap outgrow its goal.
+        lock_.Lock();
+        lock_.Unlock();
+        return true;
+      }
       uint64_t now = clock::Now();
       Pacer::Verdict verdict =
           pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());

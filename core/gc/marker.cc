@@ -73,7 +73,7 @@ void Marker::Begin(unsigned stride, PageMap* pages) {
   arena_ = &heap().pages().arena();
   stride_ = stride;
   pages_ = pages;
-  overflowed_ = false;
+  overflowed_ = offsets_ = false;
   protected_.count = 0;
   protected_.overflow = false;
   marked_objects_ = marked_bytes_ = 0;
@@ -188,7 +188,7 @@ void Marker::ScanBlock(uintptr_t block) {
     ScanLarge(block, end);
   } else {
     ScanWords(block, end);
-    if (!span->large()) ScanOffsets(span, block, end);
+    if (offsets_ && !span->large()) ScanOffsets(span, block, end);
   }
 }
 

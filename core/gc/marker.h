@@ -1,9 +1,11 @@
 // Marking: words are looked up, blocks are marked and their words looked up in turn.
 //
 // A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
-// Offsets: some libraries (fontconfig's patterns and character sets) keep, in a block, not the
-// address of another one but its distance from their own start. A word of a small block that is
-// such a distance to the exact start of a block in another span marks that one, too.
+// Offsets: a few libraries (fontconfig's patterns and character sets) keep, in a block, not the
+// address of another one but its distance from their own start. Where such a library is mapped, a
+// word of a small block that is such a distance to the exact start of a block in another span
+// marks that one, too. Not elsewhere: sizes and counters look like distances, and chain what is
+// lost.
 //
 // Blocks that wait to be scanned are on a stack in metadata; when that cannot grow, `overflowed`
 // is set and the heap is walked again for marked blocks, so that memory never decides what lives.
@@ -58,6 +60,7 @@ class Marker {
   // Scans until nothing is left.
   void Drain();
 
+  void FollowOffsets() { offsets_ = true; }
   ProtectedRanges& protected_ranges() { return protected_; }
   uint64_t marked_objects() const { return marked_objects_; }
   uint64_t marked_bytes() const { return marked_bytes_; }
@@ -75,6 +78,7 @@ class Marker {
   PageMap* pages_ = nullptr;
   unsigned stride_ = 8;
   bool overflowed_ = false;
+  bool offsets_ = false;
   MarkStack stack_;
   ProtectedRanges protected_;
   uint64_t marked_objects_ = 0;

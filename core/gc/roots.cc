@@ -91,6 +91,7 @@ void RootScanner::NoteProtected(const Mapping& mapping) {
 }
 
 void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
+  if (mapping.keeps_offsets) marker_->FollowOffsets();
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
   if (!mapping.readable || mapping.device) return;
   if (mapping.shared && !mapping.writable && !mapping.executable) return;

@@ -83,7 +83,7 @@ Range Arena::Grow(size_t size) {
   const uintptr_t before = extents_[n - 1].end;
   // The reservation is spent: more just behind it, or wherever the system gives it. Reservations
   // grow with the heap, so their number grows with its logarithm.
-  size_t step = Min(kGiB, Max(kMiB, ReservationUnder(grown_ / 4)));
+  size_t step = Min(kGiB, Max(kMiB, ReservationUnder(grown_bytes() / 4)));
   if (config_.first_reservation < step) step = config_.first_reservation;
   for (size_t wanted = Max(size, step);; wanted = Max(size, wanted / 2)) {
     if (AddExtent(wanted, extents_[n - 1].end)) break;
@@ -130,7 +130,7 @@ Range Arena::TakeFrom(Extent* extent, size_t size) {
     if (!tables_.MapSpans(lo, hi)) continue;
     Step();
     extent->ready = hi;
-    grown_ += take;
+    grown_.fetch_add(take, std::memory_order_relaxed);
     Publish(lo, hi);
     return {lo, hi};
   }

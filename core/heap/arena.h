@@ -66,7 +66,7 @@ class Arena {
   }  // pairs with: AddExtent
   const Extent& extent(size_t i) const { return extents_[i]; }
   // Bytes handed out by Grow.
-  size_t grown_bytes() const { return grown_; }
+  size_t grown_bytes() const { return grown_.load(std::memory_order_relaxed); }
 
  private:
   bool AddExtent(size_t size, uintptr_t hint);
@@ -84,7 +84,7 @@ class Arena {
   Extent* extents_ = nullptr;
   size_t extent_capacity_ = 0;
   std::atomic<size_t> extent_count_{0};
-  size_t grown_ = 0;
+  std::atomic<size_t> grown_{0};
 };
 
 }  // namespace gcm

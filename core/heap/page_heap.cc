@@ -6,6 +6,7 @@
 namespace gcm {
 namespace {
 
+constexpr size_t kIdleAllowance = 16 * kMiB / kPageSize;
 constexpr size_t kHugePages = 32 * kMiB / kPageSize;
 
 }  // namespace
@@ -59,6 +60,8 @@ bool PageHeap::GrowBy(size_t pages) {
 
 Span* PageHeap::Find(size_t pages) {
   if (Span* run = resident_.Find(pages)) return run;
+  // What is resident and of no use must not add up with what is taken now.
+  if (resident_.pages() > in_use_pages() / 2 + kIdleAllowance) ScavengeLocked(UINT64_MAX, 0);
   if (Span* run = released_.Find(pages)) return run;
   // Much lies about in pieces that are too short: release them, so that they can join.
   size_t idle = resident_.pages();
