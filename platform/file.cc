@@ -49,7 +49,15 @@ long File::ReadAt(void* buffer, size_t size, uint64_t offset) {
 char* LineReader::Next(size_t* length) {
   for (;;) {
     char* newline = static_cast<char*>(memchr(buffer_ + begin_, '\n', end_ - begin_));
-    if (newline == nullptr && end_ - begin_ >= size_ - 1) newline = buffer_ + end_ - 1;  // cut
+    if (cut_) {
+      begin_ = newline != nullptr ? static_cast<size_t>(newline + 1 - buffer_) : end_;
+      cut_ = newline == nullptr;
+      if (newline != nullptr) continue;
+    }
+    if (newline == nullptr && end_ - begin_ >= size_ - 1) {
+      newline = buffer_ + end_ - 1;
+      cut_ = true;
+    }
     if (newline == nullptr && at_end_) {
       if (begin_ == end_) return nullptr;
       newline = buffer_ + end_;
@@ -102,6 +110,7 @@ bool ParseHex(const char** cursor, uint64_t* value) {
     } else {
       break;
     }
+    if (v >> 60 != 0) return false;
     v = v << 4 | digit;
   }
   if (p == *cursor) return false;

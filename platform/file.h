@@ -27,8 +27,8 @@ class File {
   int fd_;
 };
 
-// Lines of a file, one at a time, through a buffer of the caller. A line longer than the buffer
-// is cut.
+// Lines of a file, one at a time, through a buffer of the caller. Of a line longer than the buffer
+// the rest is dropped.
 class LineReader {
  public:
   LineReader(File* file, char* buffer, size_t size) : file_(file), buffer_(buffer), size_(size) {}
@@ -42,6 +42,7 @@ class LineReader {
   size_t begin_ = 0;
   size_t end_ = 0;
   bool at_end_ = false;
+  bool cut_ = false;  // what follows is the rest of a line that was too long
 };
 
 // Reads a whole small file into `buffer` as a zero-terminated string; -errno or its length.

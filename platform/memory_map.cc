@@ -86,6 +86,7 @@ bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {
   for (;;) {
     // Answers of an earlier call serve as long as they cover what is asked for now.
     if (within.lo >= answered_.lo && within.lo < answered_.hi) {
+      while (next_ > 0 && regions_[next_ - 1].end > within.lo) --next_;
       while (next_ < count_ && regions_[next_].end <= within.lo) ++next_;
       if (next_ < count_) {
         if (regions_[next_].start >= within.hi) return false;

@@ -5,6 +5,7 @@ namespace {
 
 constexpr uint64_t kMinGrowth = 4 * kMiB;
 constexpr uint64_t kMinEarlyGrowth = 512 * kKiB;
+constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
 constexpr uint64_t kAskAgain = 256 * kKiB;
 constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
 constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
@@ -24,9 +25,11 @@ void Pacer::Plan(uint64_t heap, uint64_t basis) {
   if (percent_ == UINT64_MAX) {
     growth_goal_ = early_goal_ = UINT64_MAX;
   } else {
-    growth_goal_ = Add(heap, Max(Percent(basis, percent_), Percent(kMinGrowth, percent_)));
+    uint64_t growth = Max(Percent(basis, percent_), Percent(kMinGrowth, percent_));
+    growth_goal_ = Add(heap, Max(growth, kLeastGrowth));
     uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
-    early_goal_ = Min(growth_goal_, Add(heap, Percent(early, Min<uint64_t>(percent_, 100))));
+    early = Max(Percent(early, Min<uint64_t>(percent_, 100)), kLeastGrowth);
+    early_goal_ = Min(growth_goal_, Add(heap, early));
   }
   // Close to the limit a cycle still needs something to reclaim.
   limit_goal_ = limit_ == UINT64_MAX ? UINT64_MAX : Max(limit_, Add(heap, heap / 16 + kMiB));

@@ -62,8 +62,9 @@ class Arena {
     uintptr_t end;
   };
   size_t extent_count() const {
+    // pairs with: AddExtent and GiveBack
     return extent_count_.load(std::memory_order_acquire);
-  }  // pairs with: AddExtent
+  }
   const Extent& extent(size_t i) const { return extents_[i]; }
   // Bytes handed out by Grow.
   size_t grown_bytes() const { return grown_.load(std::memory_order_relaxed); }

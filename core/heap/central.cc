@@ -15,12 +15,15 @@ Span* CentralLists::Take(unsigned size_class, uintptr_t owner) {
   return span;
 }
 
-// Lists the span by its bits. True: it is empty and on no list.
+// Lists the span by its bits. True: it is empty and on no list, and the caller's to give back.
 bool CentralLists::ListByFree(List& list, Span* span) {
   if (span->list == SpanList::kPartial) list.partial.Remove(span);
   span->list = SpanList::kNone;
   unsigned free = span->CountFree();
-  if (free == span->slots) return true;
+  if (free == span->slots) {
+    span->list = SpanList::kLeaving;
+    return true;
+  }
   if (free != 0) {
     span->list = SpanList::kPartial;
     list.partial.PushFront(span);
@@ -51,7 +54,7 @@ bool CentralLists::Settle(Span* span) {
   bool empty;
   {
     LockGuard guard(list.lock);
-    if (span->size_class != size_class) return true;
+    if (span->size_class != size_class || span->list == SpanList::kLeaving) return true;
     if (!span->InUse() || span->owner.load(std::memory_order_relaxed) != kOwnerNone) {
       return !span->InUse();
     }

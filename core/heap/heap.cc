@@ -20,10 +20,6 @@ constexpr size_t kMoveFrom = 4 * kMiB;
 // code addresses do not look like it. This is out of the way of Go's own arenas.
 constexpr uintptr_t kArenaHint = GCM_TSAN ? 0 : uintptr_t{0x0ac0} << 32;
 
-size_t PagesFor(size_t size) {
-  return (size >> kPageShift) + 1;
-}  // one byte past the end is inside
-
 }  // namespace
 
 constinit Heap g_heap;
@@ -136,33 +132,6 @@ void* Heap::AllocateSmallSlow(unsigned size_class) {
   return p;
 }
 
-void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
-  if (GCM_UNLIKELY(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)) return nullptr;
-  if (stress_ != 0 &&
-      stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
-    Ask(Pressure::kStress);
-  }
-  void* p = nullptr;
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    ThreadCache* cache = Cache();
-    if (cache != &g_empty_cache) {
-      CriticalSection critical(cache);
-      if (Span* span = pages_.Allocate(PagesFor(size), Max(alignment, kPageSize), 0)) {
-        span->size_class = kLargeClass;
-        span->large_size = span->pages * kPageSize;
-        if (zero != nullptr) *zero = span->zero;
-        pages_.Publish(span);
-        p = PointerTo(span->start);
-        GCM_KEEP_ALIVE(p);
-      }
-    }
-    if (p != nullptr || attempt != 0 || !Ask(Pressure::kOutOfMemory)) break;
-  }
-  Relieve();
-  GCM_KEEP_ALIVE(p);
-  return p;
-}
-
 void* Heap::AllocateZeroed(size_t size) {
   if (GCM_LIKELY(size <= kMaxSmallRequest)) {
     void* p = Allocate(size);
@@ -236,12 +205,6 @@ void Heap::FreeSlow(void* p, const char* function) {
     FreeSmall(cache, span, p, index);
   }
   GCM_KEEP_ALIVE(p);
-}
-
-void Heap::FreeLarge(ThreadCache* cache, Span* span) {
-  CriticalSection critical(cache);
-  if (cache != &g_empty_cache) cache->CountFreed(span->large_size);
-  pages_.Free(span);
 }
 
 void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
@@ -328,18 +291,6 @@ bool Heap::FindBlock(uintptr_t word, Range* block) const {
   return true;
 }
 
-// In place, to the size's own number of pages. False: not possible.
-bool Heap::ResizeLarge(Span* span, size_t size) {
-  size_t pages = PagesFor(size);
-  if (pages < span->pages) {
-    pages_.Trim(span, pages);
-  } else if (pages > span->pages && !pages_.Extend(span, pages - span->pages)) {
-    return false;
-  }
-  span->large_size = span->pages * kPageSize;
-  return true;
-}
-
 void* Heap::Reallocate(void* p, size_t size, const char* function) {
   unsigned index;
   Span* span = CheckedSpan(p, function, &index);
@@ -348,8 +299,9 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
   if (span->large() && size > kMaxSmallRequest) {
     bool done;
     {
-      CriticalSection critical(Cache());
-      done = ResizeLarge(span, size);
+      ThreadCache* cache = Cache();
+      CriticalSection critical(cache);
+      done = ResizeLarge(cache, span, size);
     }
     if (done) {
       Relieve();

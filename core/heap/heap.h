@@ -106,7 +106,7 @@ class Heap {
   void* AllocateSmallOnce(unsigned size_class);
   void FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index);
   void FreeLarge(ThreadCache* cache, Span* span);
-  bool ResizeLarge(Span* span, size_t size);
+  bool ResizeLarge(ThreadCache* cache, Span* span, size_t size);
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
   void Relieve();

@@ -11,11 +11,18 @@ constexpr size_t kHugePages = 32 * kMiB / kPageSize;
 
 }  // namespace
 
+// Out of the index and out of the tables: no entry may be left inside of what it becomes part of.
+void PageHeap::RemoveRun(Span* run) {
+  IndexOf(run).Remove(run);
+  arena_.tables().SetRun(run->start, run->end(), nullptr);
+}
+
 void PageHeap::InsertRun(Span* run) {
   run->state.store(SpanState::kFree, std::memory_order_relaxed);
   run->owner.store(kOwnerNone, std::memory_order_relaxed);
   run->size_class = kLargeClass;
   run->slots = 0;
+  run->list = SpanList::kNone;
   run = Join(run, run->end());
   run = Join(run, run->start - 1);
   arena_.tables().SetRun(run->start, run->end(), run);
@@ -31,8 +38,7 @@ Span* PageHeap::Join(Span* run, uintptr_t neighbour) {
     return run;
   }
   if (other->end() != run->start && run->end() != other->start) return run;  // a stale entry
-  IndexOf(other).Remove(other);
-  arena_.tables().SetRun(other->start, other->end(), nullptr);
+  RemoveRun(other);
   run->start = Min(run->start, other->start);
   run->pages += other->pages;
   run->zero = run->zero && other->zero;
@@ -104,7 +110,7 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
   if (pages + slack < pages) return nullptr;
   Span* run = Find(pages + slack);
   if (run == nullptr) return nullptr;
-  IndexOf(run).Remove(run);
+  RemoveRun(run);
   if (slack != 0) {
     size_t lead = (RoundUp(run->start, alignment) - run->start) / kPageSize;
     if (lead != 0) {
@@ -130,8 +136,6 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
     InsertRun(run);
     return nullptr;
   }
-  // The entries of the run's ends must not be found any more; Publish overwrites them.
-  arena_.tables().SetRun(span->start, span->end(), nullptr);
   span->state.store(SpanState::kInUse, std::memory_order_relaxed);
   in_use_pages_.store(in_use_pages() + pages, std::memory_order_relaxed);
   return span;
@@ -177,15 +181,14 @@ bool PageHeap::Extend(Span* span, size_t extra) {
     if (next->pages < extra) {
       // The new run is released, the one before it resident: make them one.
       if (!next->resident) return false;
-      IndexOf(next).Remove(next);
+      RemoveRun(next);
       ReleaseRun(next);
       InsertRun(next);
       next = arena_.SpanOf(span->end());
       if (next == nullptr || next->start != span->end() || next->pages < extra) return false;
     }
   }
-  IndexOf(next).Remove(next);
-  arena_.tables().SetRun(next->start, next->end(), nullptr);
+  RemoveRun(next);
   if (next->pages == extra) {
     DeleteSpan(next);
   } else {
@@ -234,8 +237,8 @@ size_t PageHeap::ReleaseRun(Span* run) {
 size_t PageHeap::ScavengeLocked(uint64_t now, uint64_t age) {
   size_t released = 0;
   resident_.ForEach([&](Span* run) {
-    if (now - run->freed_at < age) return;
-    resident_.Remove(run);
+    if (now < run->freed_at || now - run->freed_at < age) return;
+    RemoveRun(run);
     released += ReleaseRun(run);
     // Joining may take runs out of the released index only, so the walk over the resident one
     // goes on; a run that could not be released returns to where it was.

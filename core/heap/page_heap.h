@@ -67,6 +67,7 @@ class PageHeap {
   Span* Find(size_t pages);
   Span* TakeFront(Span* run, size_t pages, unsigned words);
   void InsertRun(Span* run);
+  void RemoveRun(Span* run);
   Span* Join(Span* run, uintptr_t neighbour);
   size_t ScavengeLocked(uint64_t now, uint64_t age);
   void ScavengeSometimes(uint64_t now);
@@ -88,13 +89,14 @@ void PageHeap::ForEachSpan(Fn fn) {
   for (size_t i = 0; i < arena_.extent_count(); ++i) {
     const Arena::Extent& extent = arena_.extent(i);
     for (uintptr_t at = extent.start; at < extent.ready;) {
-      Span* span = arena_.tables().SpanAt(at);
+      Span* span = arena_.tables().SpanAround(at);
       if (span == nullptr) {  // taken from the page heap, not yet published: one page at a time
         at += kPageSize;
         continue;
       }
       at = span->end();
-      if (span->InUse()) fn(span);
+      // A span that lies across two adjoining extents belongs to the one that it starts in.
+      if (span->InUse() && span->start >= extent.start) fn(span);
     }
   }
 }

@@ -47,7 +47,8 @@ SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
   if (chunk != nullptr) return chunk;
   uintptr_t place = metadata::ReserveOwn(kChunkBlock, 0, "gcmalloc: tables");
   if (place == 0) return nullptr;
-  if (!memory::Prepare(place, kHeaderSize)) {
+  // Reading it takes no memory: all its pages are the kernel's zero page until a span is entered.
+  if (!memory::Prepare(place, kHeaderSize + kSpansSize)) {
     metadata::ReleaseOwn(place, kChunkBlock);
     return nullptr;
   }
@@ -110,7 +111,8 @@ bool SideTables::MapGranules(Chunk* chunk, Part part, size_t first, size_t last)
     }
     size_t end = g;  // neighbours in one call
     while (end <= last && (mapped >> end & 1) == 0) ++end;
-    if (!memory::Prepare(table + g * piece, (end - g) * piece)) return false;
+    // The spans are readable since the chunk is there.
+    if (part != kSpans && !memory::Prepare(table + g * piece, (end - g) * piece)) return false;
     metadata::CountMapped((end - g) * piece);
     for (; g < end; ++g) mapped |= uint64_t{1} << g;
   }

@@ -4,7 +4,9 @@
 //
 // Law: nothing here is readable before Map* has made it so, and Map* is called by Arena only,
 // before the bound is published. A reader that the bound admits may follow the directory; a null
-// entry means foreign memory inside the bounds.
+// entry means foreign memory inside the bounds. A chunk may lie within the bounds before it holds
+// anything of ours, and it may hold foreign mappings: so the spans of a whole chunk are readable
+// before the directory names it, and mark bits and cards where there is arena memory only.
 #pragma once
 
 #include <atomic>

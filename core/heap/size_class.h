@@ -38,8 +38,9 @@ struct SizeClassTable {
   SizeClass classes[kClasses];
   // (request + 1 + 15) / 16 -> class, for requests of up to 1024 bytes.
   uint8_t small[66];
-  // (request + 1 + 127) / 128 -> class, for the others up to kMaxSmallRequest.
-  uint8_t medium[kMaxSmallRequest / 128 + 2];
+  // (request + 1 - 16 + 127) / 128 -> class, for the others up to kMaxSmallRequest: above 1024
+  // bytes the classes are 16 bytes more than a multiple of 128.
+  uint8_t medium[kMaxSmallRequest / 128 + 1];
 };
 
 namespace internal {
@@ -93,7 +94,7 @@ constexpr SizeClassTable MakeTable() {
   }
   c = 0;
   for (size_t i = 0; i < sizeof(t.medium); ++i) {
-    while (c + 1 < kCommonClasses && t.classes[c].size < i * 128) ++c;
+    while (t.classes[c].size < i * 128 + 16) ++c;
     t.medium[i] = static_cast<uint8_t>(c);
   }
   return t;
@@ -106,7 +107,7 @@ inline constexpr SizeClassTable kSizeClasses = internal::MakeTable();
 // The class for a request of at most kMaxSmallRequest bytes.
 GCM_INLINE unsigned ClassFor(size_t request) {
   if (GCM_LIKELY(request <= 1024)) return kSizeClasses.small[(request + kMinAlignment) / 16];
-  return kSizeClasses.medium[(request + 128) / 128];
+  return kSizeClasses.medium[(request + 112) / 128];
 }
 
 // The class for a request with an alignment of at most kPageSize; kLargeClass if there is none.

@@ -25,7 +25,13 @@ enum class SpanState : uint8_t {
 };
 
 // Where a span of slots is listed.
-enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
+enum class SpanList : uint8_t {
+  kNone,
+  kCurrent,
+  kPartial,
+  kFull,
+  kLeaving,  // empty: whoever set this gives it back to the page heap, and nobody else
+};
 
 struct alignas(64) Span {
   // First cache line: all that free() and the look-up of a word need.

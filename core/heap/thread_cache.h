@@ -72,8 +72,8 @@ class alignas(64) ThreadCache {
   void FreeLocal(Span* span, unsigned index);
   // Takes over what other threads have freed in spans of this cache.
   void DrainRemote();
-  void CountFreed(size_t bytes) {
-    StoreRelaxed(&freed_objects_, freed_objects_ + 1);
+  void CountFreed(size_t bytes, unsigned objects = 1) {
+    StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
   }
   // The owner acts on a span whose credit is spent; enters its own CriticalSection.

@@ -141,14 +141,16 @@ def self_test():
                 path.write_text(text)
             return list(offences(root))
 
-    failures = [f"good tree: {o}" for o in run(good)]
-    for name, text, kind in bad:
+    found = run(good)
+    print("FAIL good_tree: %s" % found if found else "ok good_tree")
+    failures = len(found)
+    for i, (name, text, kind) in enumerate(bad):
         found = run({**good, name: text})
-        if len(found) != 1 or f"{name}:" not in found[0] or f" {kind}: " not in found[0]:
-            failures.append(f"{name}: {text.strip()[:60]!r} should be one offence of {kind}: {found}")
-    for failure in failures:
-        print(failure)
-    print(f"self-test: {len(bad)} offences, {len(failures)} failures")
+        if len(found) == 1 and f"{name}:" in found[0] and f" {kind}: " in found[0]:
+            print(f"ok offence_{i}_{kind}")
+        else:
+            print(f"FAIL offence_{i}_{kind}: {name}: {text.strip()[:60]!r} should be one offence: {found}")
+            failures += 1
     return 1 if failures else 0
 
 
@@ -158,7 +160,9 @@ def main():
     root = sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parents[2]
     found = list(offences(root))
     for offence in found:
-        print(offence)
+        print("FAIL", offence)
+    if not found:
+        print("ok no_offence")
     return 1 if found else 0
 
 

@@ -157,7 +157,7 @@ TEST(Pacer, HugeNumbersDoNotWrap) {
 }
 
 // With every bit of growth due, a cycle may not follow upon a cycle at the same size.
-TEST(Pacer, DISABLED_PercentZeroStillWaitsForSomeGrowth) {
+TEST(Pacer, PercentZeroStillWaitsForSomeGrowth) {
   Pacer pacer;
   pacer.SetPercent(0);
   pacer.Begin(0);

@@ -128,7 +128,7 @@ TEST(Arena, ExtentsHoldWhatWasHandedOut) {
   }
 }
 
-TEST(Arena, DISABLED_TablesCoverTheBoundsWithForeignMappingsBetween) {
+TEST(Arena, TablesCoverTheBoundsWithForeignMappingsBetween) {
   Arena& arena = NewArena();
   ASSERT_TRUE(arena.Init(Small()));
   Handed handed;
@@ -154,7 +154,7 @@ TEST(Arena, TablesCoverTheRestOfAReservationThatWasTooSmall) {
   EXPECT_EQ(test::OutcomeInChild([&] { return LookUpEverywhere(arena); }), "ok");
 }
 
-TEST(Arena, DISABLED_TablesCoverBoundsThatAreFarApart) {
+TEST(Arena, TablesCoverBoundsThatAreFarApart) {
   Arena& arena = NewArena();
   // Far below where the system places mappings.
   ASSERT_TRUE(arena.Init(Small(uintptr_t{0x1100} << 32)));

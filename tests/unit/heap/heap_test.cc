@@ -309,7 +309,7 @@ bool FreeLastBlocksTogether(int rounds) {
   return good;
 }
 
-TEST(Heap, DISABLED_SpansOfNobodyGoBackOnce) {
+TEST(Heap, SpansOfNobodyGoBackOnce) {
   EXPECT_EQ(test::OutcomeInChild([] { return FreeLastBlocksTogether(GCM_TEST_SANITIZED ? 60 : 300); }), "ok");
 }
 

@@ -197,13 +197,13 @@ TEST(PageHeap, FollowsTheModel) {
   }
 }
 
-TEST(PageHeap, DISABLED_FollowsTheModelInSmallExtents) {
+TEST(PageHeap, FollowsTheModelInSmallExtents) {
   for (uint64_t seed : {4, 5, 6}) {
     ASSERT_NO_FATAL_FAILURE(RunModel(NewPageHeap(), seed, 4000, false));
   }
 }
 
-TEST(PageHeap, DISABLED_FollowsTheModelAmongForeignMappings) {
+TEST(PageHeap, FollowsTheModelAmongForeignMappings) {
   for (uint64_t seed : {7, 8, 9}) {
     ASSERT_NO_FATAL_FAILURE(RunModel(NewPageHeap(), seed, 4000, true));
   }
@@ -257,7 +257,7 @@ TEST(PageHeap, ScavengesByAge) {
 }
 
 // A clock that was read before the run was freed is no reason to release it.
-TEST(PageHeap, DISABLED_DoesNotScavengeWhatWasFreedSinceTheClockWasRead) {
+TEST(PageHeap, DoesNotScavengeWhatWasFreedSinceTheClockWasRead) {
   PageHeap& heap = NewPageHeap(16 * kMiB);
   heap.SetScavengeDelay(3600u * 1'000'000'000ull);
   Span* span = heap.Allocate(16, kPageSize, 0);
@@ -330,7 +330,7 @@ void AllocateWithRefusals() {
   }
 }
 
-TEST(PageHeap, DISABLED_RefusedMemoryLosesNothing) {
+TEST(PageHeap, RefusedMemoryLosesNothing) {
   EXPECT_EQ(test::OutcomeInChild([] {
               AllocateWithRefusals();
               return !testing::Test::HasFailure();

@@ -35,7 +35,7 @@ TEST(SizeClass, EveryRequestFits) {
 }
 
 // Reports each class of mistakes once, not thirty thousand times.
-TEST(SizeClass, DISABLED_EveryRequestGetsTheSmallestClass) {
+TEST(SizeClass, EveryRequestGetsTheSmallestClass) {
   size_t wrong = 0, first = 0;
   for (size_t n = 0; n <= kMaxSmallRequest; ++n) {
     if (ClassFor(n) != SmallestCommonClass(n + 1) && wrong++ == 0) first = n;
@@ -54,7 +54,7 @@ TEST(SizeClass, WasteIsAtMostAnEighth) {
   }
 }
 
-TEST(SizeClass, DISABLED_RoundRequestsWasteLittle) {
+TEST(SizeClass, RoundRequestsWasteLittle) {
   for (size_t n : {256, 512, 1024, 2048, 4096, 8192, 16384, 32768}) {
     EXPECT_EQ(Class(ClassFor(n)).size, n + 16) << n;
   }

@@ -137,7 +137,7 @@ TEST_F(PageMapTest, FindsExactlyTheWrittenPages) {
 }
 
 // One page map, asked again from the start.
-TEST_F(PageMapTest, DISABLED_MayBeAskedAgain) {
+TEST_F(PageMapTest, MayBeAskedAgain) {
   for (size_t i : {10, 20, 30}) *PointerTo<char>(at_ + i * page_) = 1;
   auto pages = std::make_unique<PageMap>();
   Range all{at_, at_ + kPages * page_}, run;

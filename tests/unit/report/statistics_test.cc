@@ -113,7 +113,7 @@ TEST(Statistics, CountsWhatWasReclaimed) {
 }
 
 // A counter of what was ever allocated never falls.
-TEST(Statistics, DISABLED_TotalsNeverFall) {
+TEST(Statistics, TotalsNeverFall) {
   void* p = heap().Allocate(10 * kMiB);
   Statistics before = Now();
   p = heap().Reallocate(p, 100 * kKiB, "test");
