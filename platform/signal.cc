@@ -6,14 +6,26 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
+#include "platform/file.h"
+#include "platform/message.h"
 #include "platform/process.h"
+#include "platform/registers.h"
 #include "platform/syscall.h"
 
-namespace gcm::stop_signal {
+namespace gcm {
+
+namespace stop_signal {
 namespace {
 
+#if GCM_TSAN
+// ThreadSanitizer's runtime must not be interrupted by handlers it does not know of: it puts them
+// off until it is safe to run them, for signals that are installed through it.
+constexpr int kSignal = 60;
+#else
 constexpr int kSignal = 33;  // glibc's SIGSETXID; not a number that a program can use
+#endif
 
 // The kernel's structure, which differs from libc's.
 struct KernelAction {
@@ -22,11 +34,50 @@ struct KernelAction {
   void (*restorer)();
   uint64_t mask;
 };
-constexpr unsigned long kRestorerFlag = 0x04000000;
+[[maybe_unused]] constexpr unsigned long kRestorerFlag = 0x04000000;
 
 std::atomic<void (*)(const SignalFrame&)> g_receiver{nullptr};
 KernelAction g_previous{};
 char g_cookie;
+
+#if GCM_TSAN
+// A signal that came before signals were blocked may be put off until they are.
+thread_local int t_blocked = 0;
+thread_local bool t_late = false;
+
+// The context is of the moment when the signal came; by now the thread is further on.
+void Receive(ucontext_t*) {
+  t_late = t_blocked != 0;
+  if (t_late) return;
+  auto call = [](void*, uintptr_t sp) {
+    // pairs with: the release in Install
+    auto* receiver = g_receiver.load(std::memory_order_acquire);
+    if (receiver != nullptr) receiver({sp, {}});
+  };
+  GcmWithSpilledRegisters(call, nullptr, 0);
+}
+
+// The runtime has a thread of its own, which blocks every signal for good; others do for moments.
+bool IsRuntimesThread(int tid) {
+  static std::atomic<int> known{0};
+  if (tid == known.load(std::memory_order_relaxed)) return true;
+  Message path;
+  path.Text("/proc/self/task/").Decimal(static_cast<uint64_t>(tid)).Text("/status", 8);
+  for (int i = 0; i < 100; ++i) {
+    char status[4096];
+    if (ReadSmallFile(path.data(), status, sizeof(status)) < 0) return false;
+    const char* blocked = strstr(status, "SigBlk:\t");
+    uint64_t mask = 0;
+    if (blocked == nullptr || !ParseHex(&(blocked += 8), &mask)) return false;
+    if ((mask >> (kSignal - 1) & 1) == 0) return false;
+    timespec pause{0, 2'000'000};
+    Syscall(SYS_nanosleep, &pause, nullptr);
+  }
+  known.store(tid, std::memory_order_relaxed);
+  return true;
+}
+#else
+bool IsRuntimesThread(int) { return false; }
 
 #if defined(__x86_64__)
 extern "C" void GcmSignalReturn();
@@ -68,6 +119,13 @@ SignalFrame Interrupted(ucontext_t* context) {
 }
 #endif
 
+void Receive(ucontext_t* context) {
+  // pairs with: the release in Install
+  auto* receiver = g_receiver.load(std::memory_order_acquire);
+  if (receiver != nullptr) receiver(Interrupted(context));
+}
+#endif
+
 bool IsOurs(const siginfo_t* info) {
   return info->si_code == SI_QUEUE && info->si_value.sival_ptr == &g_cookie;
 }
@@ -75,9 +133,7 @@ bool IsOurs(const siginfo_t* info) {
 void Handler(int signal, siginfo_t* info, void* context) {
   if (IsOurs(info)) {
     int saved_errno = errno;
-    // pairs with: the release in Install
-    auto* receiver = g_receiver.load(std::memory_order_acquire);
-    if (receiver != nullptr) receiver(Interrupted(static_cast<ucontext_t*>(context)));
+    Receive(static_cast<ucontext_t*>(context));
     errno = saved_errno;
   } else if (AddressOf(reinterpret_cast<void*>(g_previous.handler)) > 1) {
     g_previous.handler(signal, info, context);
@@ -85,7 +141,19 @@ void Handler(int signal, siginfo_t* info, void* context) {
 }
 
 long Action(const KernelAction* set, KernelAction* old) {
+#if GCM_TSAN
+  struct sigaction action {}, before {};
+  if (set != nullptr) {
+    action.sa_sigaction = set->handler;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+  }
+  long result = sigaction(kSignal, set != nullptr ? &action : nullptr, &before);
+  if (old != nullptr) old->handler = before.sa_sigaction;
+  return result;
+#else
   return Syscall(SYS_rt_sigaction, kSignal, set, old, sizeof(uint64_t));
+#endif
 }
 
 }  // namespace
@@ -100,7 +168,7 @@ bool Install(void (*fn)(const SignalFrame&)) {
   KernelAction action{};
   action.handler = Handler;
   action.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !GCM_TSAN
   action.flags |= kRestorerFlag;
   action.restorer = GcmSignalReturn;
 #endif
@@ -112,6 +180,7 @@ bool Install(void (*fn)(const SignalFrame&)) {
 }
 
 bool Send(int tid) {
+  if (IsRuntimesThread(tid)) return false;
   siginfo_t info{};
   info.si_signo = kSignal;
   info.si_code = SI_QUEUE;
@@ -126,4 +195,22 @@ bool Send(int tid) {
   return result == 0;
 }
 
-}  // namespace gcm::stop_signal
+}  // namespace stop_signal
+
+uint64_t BlockSignals() {
+  uint64_t all = ~uint64_t{0}, before = 0;
+  Syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof(all));
+#if GCM_TSAN
+  ++stop_signal::t_blocked;
+#endif
+  return before;
+}
+
+void RestoreSignals(uint64_t mask) {
+#if GCM_TSAN
+  if (--stop_signal::t_blocked == 0 && stop_signal::t_late) stop_signal::Receive(nullptr);
+#endif
+  Syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof(mask));
+}
+
+}  // namespace gcm

@@ -11,6 +11,24 @@ struct SignalFrame {
   Range saved;   // what the kernel saved of its registers: general, and floating point and vector
 };
 
+// Blocks all signals of the calling thread, the one that stops threads included; the mask from
+// before, for RestoreSignals.
+uint64_t BlockSignals();
+void RestoreSignals(uint64_t mask);
+
+// While it lives, no signal reaches the calling thread, not even the one that stops threads: for
+// sections that must be short, and that nobody who is stopped can hold up.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() : before_(BlockSignals()) {}
+  ~SignalsBlocked() { RestoreSignals(before_); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  uint64_t before_;
+};
+
 namespace stop_signal {
 
 // From here on a thread that gets the signal from Send runs fn with its interrupted state, with

@@ -1,7 +1,5 @@
 #include "core/gc/collector.h"
 
-#include <signal.h>
-
 #include <new>
 
 #include "core/base/metadata.h"
@@ -10,7 +8,7 @@
 #include "platform/clock.h"
 #include "platform/process.h"
 #include "platform/registers.h"
-#include "platform/syscall.h"
+#include "platform/signal.h"
 
 namespace gcm {
 namespace {
@@ -18,20 +16,6 @@ namespace {
 constexpr size_t kStackSize = 128 * kKiB;
 constexpr uint64_t kTick = clock::kSecond / 4;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
-
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    uint64_t all = ~uint64_t{0};
-    Syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before_, sizeof(all));
-  }
-  ~AllSignalsBlocked() {
-    Syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof(before_));
-  }
-
- private:
-  uint64_t before_ = 0;
-};
 
 template <typename T>
 T* New() {
@@ -144,7 +128,7 @@ bool Collector::Cycle(const char* reason) {
     }
     stack_top_ = stack + kStackSize;
   }
-  AllSignalsBlocked blocked;
+  SignalsBlocked blocked;
   reason_ = reason;
   done_ = false;
   GcmWithSpilledRegisters(&Collector::CycleOnOwnStack, this, stack_top_);

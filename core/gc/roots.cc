@@ -116,7 +116,8 @@ void RootScanner::ScanOutsideOwn(Range range, bool shared) {
     range.lo = own_[i].hi;
   }
   if (range.lo >= range.hi) return;
-  uintptr_t ahead = SideTables::kAddressEnd;
+  // The kernel refuses an answer that reaches into the last page.
+  uintptr_t ahead = SideTables::kAddressEnd - memory::PageSize();
   for (size_t i = own_count_; i-- > 0 && own_[i].lo >= range.hi;) ahead = own_[i].lo;
   ScanPresent(range, ahead, shared);
 }

@@ -71,7 +71,7 @@ void ParkHere() { GcmWithSpilledRegisters(ParkWithRegisters, nullptr, 0); }
 void OnStop(const SignalFrame& frame) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
   if ((epoch & 1) == 0) return;                              // late: that stop is over
-  if (CriticalSection::Defer()) return;
+  if (Unstoppable::Defer()) return;
   WaitOut(epoch, frame.sp - kRedZone, frame.saved);
 }
 
@@ -180,7 +180,7 @@ bool World::Stop(const char** why) {
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
   // While there is one thread, nobody else can make a second one: no handler is installed.
   if (process::ThreadCount() == 1) return true;
-  CriticalSection::park.store(ParkHere, std::memory_order_relaxed);
+  Unstoppable::park.store(ParkHere, std::memory_order_relaxed);
   if (!stop_signal::IsInstalled() && !stop_signal::Install(OnStop)) {
     *why = "no signal handler can be installed";
     Start();

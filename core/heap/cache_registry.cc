@@ -5,6 +5,7 @@
 #include "core/base/metadata.h"
 #include "core/heap/heap.h"
 #include "platform/process.h"
+#include "platform/signal.h"
 
 namespace gcm {
 
@@ -38,16 +39,14 @@ ThreadCache* CacheRegistry::Attach() {
 }
 
 void CacheRegistry::Detach(ThreadCache* cache) {
-  CriticalSection::Enter(cache);
+  // A section would end with the cache, while the registry's lock is still held.
+  SignalsBlocked blocked;
   cache->lock_.Lock();
   cache->Retire();
   cache->lock_.Unlock();
-  lock_.Lock();
+  LockGuard guard(lock_);
   t_cache = &g_empty_cache;
   cache->live_ = false;
-  lock_.Unlock();
-  // A stop that came meanwhile finds the thread without a cache, outside of any section.
-  CriticalSection::Leave(cache);
 }
 
 void CacheRegistry::RetireDead(bool (*alive)(void* data, int tid), void* data) {

@@ -45,6 +45,17 @@ void CentralLists::Give(Span* span) {
   if (empty) heap().pages().Free(span);
 }
 
+bool CentralLists::IsUnowned(const Span* span, unsigned size_class) {
+  // pairs with: InsertRun, and Give before a former holder of the lock let it go
+  if (span->owner.load(std::memory_order_acquire) != kOwnerNone) return false;
+  // pairs with: Allocate in the page heap
+  if (span->state.load(std::memory_order_acquire) != SpanState::kInUse) return false;
+  // pairs with: NewSlots and InsertRun
+  if (__atomic_load_n(&span->size_class, __ATOMIC_ACQUIRE) != size_class) return false;
+  // A class of the next life: its owner came before.
+  return span->owner.load(std::memory_order_relaxed) == kOwnerNone;
+}
+
 bool CentralLists::Settle(Span* span) {
   // The span may be given back and get another life at any moment; then others have taken over
   // what the caller knew of, and what is done here does no harm.
@@ -54,10 +65,8 @@ bool CentralLists::Settle(Span* span) {
   bool empty;
   {
     LockGuard guard(list.lock);
-    if (span->size_class != size_class || span->list == SpanList::kLeaving) return true;
-    if (!span->InUse() || span->owner.load(std::memory_order_relaxed) != kOwnerNone) {
-      return !span->InUse();
-    }
+    if (!IsUnowned(span, size_class)) return !span->InUse();
+    if (span->list == SpanList::kLeaving) return true;
     heap().FoldRemote(span);
     empty = ListByFree(list, span);
   }

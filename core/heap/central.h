@@ -29,6 +29,8 @@ class CentralLists {
     SpanQueue partial;
   };
   bool ListByFree(List& list, Span* span);
+  // Under the class's lock: the span is in use as one of that class, and nobody's.
+  static bool IsUnowned(const Span* span, unsigned size_class);
   List lists_[kClasses];
 };
 

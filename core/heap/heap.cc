@@ -51,28 +51,27 @@ void Heap::Configure(const HeapSettings& settings) {
   }
 }
 
-Unstoppable::Unstoppable() : cache_(heap().Cache()) {
-  if (cache_ != &g_empty_cache) CriticalSection::Enter(cache_);
-}
-Unstoppable::~Unstoppable() {
-  if (cache_ != &g_empty_cache) CriticalSection::Leave(cache_);
-}
+Unstoppable::Unstoppable() : Unstoppable(heap().Cache()) {}
 
 ThreadCache* Heap::Cache() {
   ThreadCache* cache = t_cache;
   if (GCM_LIKELY(cache != &g_empty_cache)) return cache;
-  // pairs with: the release in Init
-  if (!ready_.load(std::memory_order_acquire)) {
-    ArenaConfig config;
-    config.hint = kArenaHint;
-    if (!Init(config)) return cache;
+  {
+    // Locks are taken here and there is no section yet: whoever is stopped must not hold them.
+    Unstoppable unstoppable(cache);
+    // pairs with: the release in Init
+    if (!ready_.load(std::memory_order_acquire)) {
+      ArenaConfig config;
+      config.hint = kArenaHint;
+      if (!Init(config)) return cache;
+    }
+    ThreadCache* fresh = registry_.Attach();
+    if (fresh == nullptr) return cache;
+    t_cache = cache = fresh;
   }
-  ThreadCache* fresh = registry_.Attach();
-  if (fresh == nullptr) return cache;
-  t_cache = fresh;
   void (*hook)() = attach_hook_.load(std::memory_order_relaxed);
   if (hook != nullptr) hook();
-  return fresh;
+  return cache;
 }
 
 bool Heap::Ask(Pressure pressure) {
@@ -93,17 +92,18 @@ Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   const SizeClass& k = kSizeClasses.classes[size_class];
   Span* span = pages_.Allocate(k.pages, kPageSize, k.words <= 2 ? k.words : k.words <= 4 ? 4 : 8);
   if (span == nullptr) return nullptr;
-  span->size_class = static_cast<uint8_t>(size_class);
   span->slot_size = k.size;
   span->reciprocal = k.reciprocal;
   span->slots = k.slots;
-  span->words = static_cast<uint8_t>(k.words);
+  StoreRelaxed(&span->words, static_cast<uint8_t>(k.words));
   span->list = SpanList::kNone;
   for (unsigned w = 0; w < k.words; ++w) {
     StoreRelaxed(&span->free_bits()[w], span->ValidBits(w));
     span->remote_bits()[w].store(0, std::memory_order_relaxed);
   }
   span->owner.store(owner, std::memory_order_relaxed);
+  // pairs with: the acquire in IsUnowned
+  __atomic_store_n(&span->size_class, static_cast<uint8_t>(size_class), __ATOMIC_RELEASE);
   pages_.Publish(span);
   return span;
 }
@@ -220,19 +220,20 @@ void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
   size_t usable = span->slot_size - 1;
   uint64_t bit = uint64_t{1} << index % 64;
   bool twice;
-  if (cache != &g_empty_cache) CriticalSection::Enter(cache);
-  // pairs with: the exchange in FoldRemote
-  twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
-  if (!twice) {
-    if (cache != &g_empty_cache) cache->CountFreed(span->slot_size);
-    SettleRemote(span, nullptr);
+  {
+    Unstoppable unstoppable(cache);
+    // pairs with: the exchange in FoldRemote
+    twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
+    if (!twice) {
+      if (cache != &g_empty_cache) cache->CountFreed(span->slot_size);
+      SettleRemote(span, nullptr);
+    }
   }
-  if (cache != &g_empty_cache) CriticalSection::Leave(cache);
   if (twice) misuse::DoubleFree("free", p, usable);
 }
 
 bool Heap::HasRemote(Span* span) const {
-  for (unsigned w = 0; w < span->words; ++w) {
+  for (unsigned w = 0; w < LoadRelaxed(&span->words); ++w) {
     if (span->remote_bits()[w].load(std::memory_order_relaxed) != 0) return true;
   }
   return false;

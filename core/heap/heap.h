@@ -127,19 +127,6 @@ class Heap {
   bool poison_ = false;
 };
 
-// The calling thread is not stopped while one of these lives: for whoever takes the page heap's
-// lock from above the heap.
-class Unstoppable {
- public:
-  Unstoppable();
-  ~Unstoppable();
-  Unstoppable(const Unstoppable&) = delete;
-  Unstoppable& operator=(const Unstoppable&) = delete;
-
- private:
-  ThreadCache* cache_;
-};
-
 // The process's heap: constant-initialised, never destroyed.
 extern Heap g_heap;
 GCM_INLINE Heap& heap() { return g_heap; }

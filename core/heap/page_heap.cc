@@ -19,8 +19,9 @@ void PageHeap::RemoveRun(Span* run) {
 
 void PageHeap::InsertRun(Span* run) {
   run->state.store(SpanState::kFree, std::memory_order_relaxed);
-  run->owner.store(kOwnerNone, std::memory_order_relaxed);
-  run->size_class = kLargeClass;
+  // pairs with: the acquires in IsUnowned, both
+  run->owner.store(kOwnerNone, std::memory_order_release);
+  __atomic_store_n(&run->size_class, kLargeClass, __ATOMIC_RELEASE);
   run->slots = 0;
   run->list = SpanList::kNone;
   run = Join(run, run->end());
@@ -136,7 +137,8 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
     InsertRun(run);
     return nullptr;
   }
-  span->state.store(SpanState::kInUse, std::memory_order_relaxed);
+  // pairs with: the acquire in IsUnowned
+  span->state.store(SpanState::kInUse, std::memory_order_release);
   in_use_pages_.store(in_use_pages() + pages, std::memory_order_relaxed);
   return span;
 }

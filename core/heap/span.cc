@@ -54,9 +54,9 @@ Span* NewSpan(unsigned words) {
   span->large_size = 0;
   span->slot_size = 0;
   span->slots = 0;
-  span->words = 0;
+  StoreRelaxed(&span->words, uint8_t{0});
   span->credit = 0;
-  span->size_class = kLargeClass;
+  StoreRelaxed(&span->size_class, kLargeClass);
   span->list = SpanList::kNone;
   span->zero = span->resident = false;
   span->owner.store(kOwnerNone, std::memory_order_relaxed);

@@ -7,6 +7,9 @@
 // the world stopped the collector may write both: a word that the owner was about to store then
 // overwrites what the collector set, which loses free slots until the next cycle, never a block.
 // Descriptors are type-stable: one that was given back is handed out only as a descriptor again.
+// Who frees a block of another thread may come late and look at a descriptor in its next life. So
+// a life as a span of slots begins with its owner, then its class; it ends with state, owner,
+// class; and CentralLists::Settle reads in the opposite order.
 #pragma once
 
 #include <atomic>
@@ -64,7 +67,7 @@ struct alignas(64) Span {
   }
 
   uintptr_t end() const { return start + pages * kPageSize; }
-  bool large() const { return size_class == kLargeClass; }
+  bool large() const { return LoadRelaxed(&size_class) == kLargeClass; }
   bool InUse() const { return state.load(std::memory_order_relaxed) == SpanState::kInUse; }
   unsigned IndexOf(uintptr_t offset) const {
     return static_cast<unsigned>((offset * reciprocal) >> 32);

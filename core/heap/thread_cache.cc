@@ -12,9 +12,9 @@ Span* Closed() { return PointerTo<Span>(1); }
 
 }  // namespace
 
-constinit std::atomic<void (*)()> CriticalSection::park{nullptr};
+constinit std::atomic<void (*)()> Unstoppable::park{nullptr};
 
-void CriticalSection::Park(ThreadCache* cache) {
+void Unstoppable::Park(ThreadCache* cache) {
   cache->stop_pending_.store(false, std::memory_order_relaxed);
   void (*fn)() = park.load(std::memory_order_relaxed);
   if (fn != nullptr) fn();

@@ -17,6 +17,7 @@
 #include "core/heap/arena.h"
 #include "core/heap/span.h"
 #include "platform/mutex.h"
+#include "platform/signal.h"
 
 namespace gcm {
 
@@ -104,6 +105,7 @@ class alignas(64) ThreadCache {
  private:
   friend class CacheRegistry;
   friend class CriticalSection;
+  friend class Unstoppable;
 
   struct ClassLists {
     Span* current = nullptr;
@@ -143,36 +145,35 @@ extern ThreadCache g_empty_cache;
 extern uint64_t g_zero_word;
 
 // The thread is not stopped between construction and destruction: a stop that is asked for
-// meanwhile happens at the end. Holds the cache's lock. Does nothing for the empty cache.
-class CriticalSection {
+// meanwhile happens at the end. What takes a lock of the heap does so inside of one. With the empty
+// cache, which many threads share, all signals are blocked instead.
+class Unstoppable {
  public:
-  explicit CriticalSection(ThreadCache* cache) : cache_(cache) {
-    if (cache_ == &g_empty_cache) return;
-    Enter(cache_);
-    cache_->lock_.Lock();
+  Unstoppable();  // with the calling thread's own cache
+  explicit Unstoppable(ThreadCache* cache) : cache_(cache) {
+    if (GCM_UNLIKELY(cache_ == &g_empty_cache)) {
+      mask_ = BlockSignals();
+      return;
+    }
+    cache_->critical_.store(cache_->critical_.load(std::memory_order_relaxed) + 1,
+                            std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  ~CriticalSection() {
-    if (cache_ == &g_empty_cache) return;
-    cache_->lock_.Unlock();
-    Leave(cache_);
+  ~Unstoppable() {
+    if (GCM_UNLIKELY(cache_ == &g_empty_cache)) {
+      RestoreSignals(mask_);
+      return;
+    }
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    uint32_t depth = cache_->critical_.load(std::memory_order_relaxed) - 1;
+    cache_->critical_.store(depth, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (GCM_UNLIKELY(depth == 0 && cache_->stop_pending_.load(std::memory_order_relaxed)))
+      Park(cache_);
   }
-  CriticalSection(const CriticalSection&) = delete;
-  CriticalSection& operator=(const CriticalSection&) = delete;
+  Unstoppable(const Unstoppable&) = delete;
+  Unstoppable& operator=(const Unstoppable&) = delete;
 
-  // For code that must not be stopped, but takes no lock of the cache.
-  static void Enter(ThreadCache* cache) {
-    cache->critical_.store(cache->critical_.load(std::memory_order_relaxed) + 1,
-                           std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-  static void Leave(ThreadCache* cache) {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    uint32_t depth = cache->critical_.load(std::memory_order_relaxed) - 1;
-    cache->critical_.store(depth, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (GCM_UNLIKELY(depth == 0 && cache->stop_pending_.load(std::memory_order_relaxed)))
-      Park(cache);
-  }
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
   static bool Defer() {
     ThreadCache* cache = t_cache;
@@ -186,6 +187,24 @@ class CriticalSection {
 
  private:
   GCM_COLD static void Park(ThreadCache* cache);
+  ThreadCache* cache_;
+  uint64_t mask_ = 0;
+};
+
+// As Unstoppable, and holds the cache's lock.
+class CriticalSection {
+ public:
+  explicit CriticalSection(ThreadCache* cache) : unstoppable_(cache), cache_(cache) {
+    if (cache_ != &g_empty_cache) cache_->lock_.Lock();
+  }
+  ~CriticalSection() {
+    if (cache_ != &g_empty_cache) cache_->lock_.Unlock();
+  }
+  CriticalSection(const CriticalSection&) = delete;
+  CriticalSection& operator=(const CriticalSection&) = delete;
+
+ private:
+  Unstoppable unstoppable_;
   ThreadCache* cache_;
 };
 

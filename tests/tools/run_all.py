@@ -34,14 +34,15 @@ def suites(out):
     test = os.path.join(out, "test")
     python = [sys.executable]
     path = lambda *parts: os.path.join(HERE, *parts)
+    unit = python + [path("unit", "run.py")]
     quiet = "halt_on_error=1"
     return [
         ("layers", python + [path("tools", "check_layers.py")], {}),
         ("layers, control", python + [path("tools", "check_layers.py"), "--self-test"], {}),
         ("symbols", python + [path("preload", "symbols.py"), so], {}),
-        ("unit", [os.path.join(out, "release", "unit_tests")], {}),
-        ("unit, asan+ubsan", [os.path.join(out, "asan", "unit_tests")], {"ASAN_OPTIONS": "detect_leaks=0:" + quiet}),
-        ("unit, tsan", [os.path.join(out, "tsan", "unit_tests")], {"TSAN_OPTIONS": quiet}),
+        ("unit", unit + [os.path.join(out, "release", "unit_tests")], {}),
+        ("unit, asan+ubsan", unit + [os.path.join(out, "asan", "unit_tests")], {"ASAN_OPTIONS": "detect_leaks=0:" + quiet}),
+        ("unit, tsan", unit + [os.path.join(out, "tsan", "unit_tests")], {"TSAN_OPTIONS": quiet}),
         ("func, preloaded", [os.path.join(test, "func_tests")], {"LD_PRELOAD": so}),
         ("func, linked", [os.path.join(test, "func_tests_static")], {}),
         ("misuse, preloaded", python + [path("misuse", "run.py"), so, os.path.join(test, "misuse")], {}),

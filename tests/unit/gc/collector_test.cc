@@ -228,6 +228,8 @@ bool Churn(unsigned milliseconds, bool short_lived) {
   while (clock::Now() < end) collected = collector().Collect("forced") && collected;
   stop = true;
   for (std::thread& t : threads) t.join();
+  if (!collected) fprintf(stderr, "a cycle did not run\n");
+  if (broken.load()) fprintf(stderr, "a list that was in use was broken\n");
   return collected && !broken.load();
 }
 

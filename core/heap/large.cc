@@ -1,0 +1,58 @@
+// Large blocks: each has a span of its own from the page heap.
+#include "core/heap/heap.h"
+
+namespace gcm {
+namespace {
+
+// One byte past the end is inside.
+size_t PagesFor(size_t size) { return (size >> kPageShift) + 1; }
+
+}  // namespace
+
+void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
+  if (GCM_UNLIKELY(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)) return nullptr;
+  if (stress_ != 0 &&
+      stress_count_.fetch_add(1, std::memory_order_relaxed) % stress_ == stress_ - 1) {
+    Ask(Pressure::kStress);
+  }
+  void* p = nullptr;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    ThreadCache* cache = Cache();
+    if (cache != &g_empty_cache) {
+      CriticalSection critical(cache);
+      if (Span* span = pages_.Allocate(PagesFor(size), Max(alignment, kPageSize), 0)) {
+        StoreRelaxed(&span->size_class, kLargeClass);
+        span->large_size = span->pages * kPageSize;
+        if (zero != nullptr) *zero = span->zero;
+        pages_.Publish(span);
+        p = PointerTo(span->start);
+        GCM_KEEP_ALIVE(p);
+      }
+    }
+    if (p != nullptr || attempt != 0 || !Ask(Pressure::kOutOfMemory)) break;
+  }
+  Relieve();
+  GCM_KEEP_ALIVE(p);
+  return p;
+}
+
+void Heap::FreeLarge(ThreadCache* cache, Span* span) {
+  CriticalSection critical(cache);
+  if (cache != &g_empty_cache) cache->CountFreed(span->large_size);
+  pages_.Free(span);
+}
+
+// In place, to the size's own number of pages. False: not possible.
+bool Heap::ResizeLarge(ThreadCache* cache, Span* span, size_t size) {
+  size_t pages = PagesFor(size);
+  if (pages < span->pages) {
+    pages_.Trim(span, pages);
+    if (cache != &g_empty_cache) cache->CountFreed(span->large_size - span->pages * kPageSize, 0);
+  } else if (pages > span->pages && !pages_.Extend(span, pages - span->pages)) {
+    return false;
+  }
+  span->large_size = span->pages * kPageSize;
+  return true;
+}
+
+}  // namespace gcm
