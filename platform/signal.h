@@ -38,6 +38,8 @@ bool Install(void (*fn)(const SignalFrame&));
 bool IsInstalled();
 // To a thread of this process. False: there is no such thread.
 bool Send(int tid);
+// ThreadSanitizer loses signals that come while a thread begins or ends: they are to be repeated.
+inline constexpr bool kMayBeLost = GCM_TSAN;
 
 }  // namespace stop_signal
 }  // namespace gcm

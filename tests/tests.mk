@@ -5,8 +5,11 @@ TEST_CXX := $(CXX) -std=c++20 $(TEST_FLAGS)
 TEST_CC := $(CC) -std=gnu11 -D_GNU_SOURCE $(TEST_FLAGS)
 
 # Where glibc's malloc (or a sanitizer's) stays in place: unit tests, the race.
-UNIT_TESTS := $(OUT)/release/unit_tests $(OUT)/asan/unit_tests $(OUT)/tsan/unit_tests
-RACE_TESTS := $(foreach c,release tsan early,$(OUT)/$(c)/arena_race) $(OUT)/tsan/heap_threads
+# One make for each configuration: two would write the same objects.
+BINARIES_release := unit_tests arena_race
+BINARIES_asan := unit_tests
+BINARIES_tsan := unit_tests arena_race heap_threads
+BINARIES_early := arena_race
 HELPERS := $(foreach h,leak poison idle resident,$(TEST)/$(h))
 
 test: MORE_PACKAGES := libgtest-dev
@@ -15,30 +18,27 @@ test: all
 	@python3 tests/tools/run_all.py $(OUT)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(RACE_TESTS) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
+test-programs: $(foreach c,release asan tsan early,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/leak_test
 
-# A configuration's objects are made by this Makefile with CONFIG set.
-$(OUT)/%/unit_tests: $(CORE) $(wildcard tests/unit/*/*.cc tests/unit/*.h core/*/*.h platform/*.h)
-	@$(MAKE) --no-print-directory CONFIG=$* unit-binary
-$(OUT)/%/arena_race: $(CORE) tests/race/arena_race.cc $(wildcard core/*/*.h platform/*.h)
-	@$(MAKE) --no-print-directory CONFIG=$* race-binary
-$(OUT)/%/heap_threads: $(CORE) tests/race/heap_threads.cc $(wildcard core/*/*.h platform/*.h)
-	@$(MAKE) --no-print-directory CONFIG=$* threads-binary
+# The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
+# the library, which is there already.
+.PHONY: binaries-release binaries-asan binaries-tsan binaries-early binaries
+$(addprefix binaries-,release asan tsan early): binaries-%: lib
+	@$(MAKE) --no-print-directory CONFIG=$* binaries
+binaries: $(addprefix $(BUILD)/,$(BINARIES_$(CONFIG)))
 
-.PHONY: unit-binary race-binary threads-binary
 UNIT_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard tests/unit/*/*.cc))
 $(BUILD)/tests/%.o: tests/%.cc
 	@mkdir -p $(@D)
 	@$(TEST_CXX) $(FLAGS_$(CONFIG)) -MMD -MP -c $< -o $@
-SAN_LINK := $(CXX) $(FLAGS_$(CONFIG))
-unit-binary: $(UNIT_OBJECTS) $(CORE_OBJECTS)
-	@$(SAN_LINK) -o $(BUILD)/unit_tests $^ $(UNWIND) -lgtest -lgtest_main -lpthread -ldl
-	@echo "built $(BUILD)/unit_tests"
-race-binary: $(BUILD)/tests/race/arena_race.o $(CORE_OBJECTS)
-	@$(SAN_LINK) -o $(BUILD)/arena_race $^ $(UNWIND) -lpthread -ldl
-threads-binary: $(BUILD)/tests/race/heap_threads.o $(CORE_OBJECTS)
-	@$(SAN_LINK) -o $(BUILD)/heap_threads $^ $(UNWIND) -lpthread -ldl
+$(BUILD)/unit_tests: $(UNIT_OBJECTS)
+$(BUILD)/unit_tests: LIBRARIES := -lgtest -lgtest_main
+$(BUILD)/arena_race: $(BUILD)/tests/race/arena_race.o
+$(BUILD)/heap_threads: $(BUILD)/tests/race/heap_threads.o
+$(addprefix $(BUILD)/,unit_tests arena_race heap_threads): $(CORE_OBJECTS)
+	@$(CXX) $(FLAGS_$(CONFIG)) -o $@ $^ $(UNWIND) $(LIBRARIES) -lpthread -ldl
+	@echo "built $@"
 
 FUNC := $(wildcard tests/func/*.cc)
 $(TEST)/func_tests: $(FUNC) tests/func/support.h

@@ -33,9 +33,9 @@ Collector& collector() {
 void Collector::Start() {
   const Options& o = options();
   ledger().Start();
-  last_cycle_ = ledger().start_time();
+  last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
   pacer_.SetPercent(o.percent);
-  UpdateLimit(last_cycle_);
+  UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
   started_.store(true, std::memory_order_relaxed);
   heap().SetPressureHook(&Collector::OnPressure);
@@ -81,7 +81,7 @@ bool Collector::Relieve(Pressure pressure) {
       }
       const uint64_t interval = options().interval;
       if (options().mode != Mode::kCollect || !Enabled()) return false;
-      if (interval == 0 || now < last_cycle_ + interval * clock::kSecond) return false;
+      if (interval == 0 || now < last_cycle_.load(std::memory_order_relaxed) + interval * clock::kSecond) return false;
       reason = "interval";
       break;
     }
@@ -152,7 +152,7 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
     if (!self->done_) ledger().TraceSkipped("the memory map cannot be read");
   }
   const uint64_t end = clock::Now();
-  self->last_cycle_ = end;
+  self->last_cycle_.store(end, std::memory_order_relaxed);
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
   record.heap_after = heap().pages().in_use_pages() * kPageSize;
@@ -195,6 +195,7 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
 
 void Collector::AfterForkInChild() {
   lock_.Reset();
+  ledger().AfterForkInChild();
   world().AfterForkInChild();
 }
 

@@ -5,6 +5,8 @@
 // heap.
 #pragma once
 
+#include <atomic>
+
 #include "core/gc/marker.h"
 #include "core/gc/pacer.h"
 #include "core/gc/roots.h"
@@ -48,7 +50,7 @@ class Collector {
   Marker* marker_ = nullptr;
   RootScanner* roots_ = nullptr;
   uintptr_t stack_top_ = 0;
-  uint64_t last_cycle_ = 0;  // time
+  std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;
   // Between Cycle and CycleOnOwnStack:
   const char* reason_ = nullptr;

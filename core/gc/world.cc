@@ -50,13 +50,16 @@ uintptr_t ThreadPointer() { return AddressOf(__builtin_thread_pointer()); }
 void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
   Record* record = FindRecord(process::ThreadId());
   if (record == nullptr) return;
-  record->thread.sp = sp;
-  record->thread.tls = ThreadPointer();
-  record->thread.saved = saved;
-  // pairs with: the acquire in AwaitStopped
-  record->stopped_at.store(epoch, std::memory_order_release);
-  g_stopped.fetch_add(1, std::memory_order_relaxed);
-  FutexWake(&g_stopped, 1);
+  // A second signal may reach a thread that has parked at the end of a section: it has reported.
+  if (record->stopped_at.load(std::memory_order_relaxed) != epoch) {
+    record->thread.sp = sp;
+    record->thread.tls = ThreadPointer();
+    record->thread.saved = saved;
+    // pairs with: the acquire in AwaitStopped
+    record->stopped_at.store(epoch, std::memory_order_release);
+    g_stopped.fetch_add(1, std::memory_order_relaxed);
+    FutexWake(&g_stopped, 1);
+  }
   // pairs with: the release in Start
   while (g_epoch.load(std::memory_order_acquire) == epoch) FutexWait(&g_epoch, epoch);
 }
@@ -166,8 +169,8 @@ bool World::AwaitStopped() {
     if (state == 0 || state == 'Z' || state == 'X') {
       missing->gone = true;
       missing->stopped_at.store(epoch, std::memory_order_relaxed);
-    } else if (!stop_signal::IsInstalled()) {
-      stop_signal::Install(OnStop);
+    } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
+      if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);
       stop_signal::Send(missing->thread.tid);
     }
   }

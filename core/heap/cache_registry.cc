@@ -50,6 +50,7 @@ void CacheRegistry::Detach(ThreadCache* cache) {
 }
 
 void CacheRegistry::RetireDead(bool (*alive)(void* data, int tid), void* data) {
+  LockGuard guard(lock_);  // free: its holders are not stopped
   for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
     if (!c->live_ || alive(data, c->tid_)) continue;
     c->Retire();

@@ -21,7 +21,7 @@ bool CentralLists::ListByFree(List& list, Span* span) {
   span->list = SpanList::kNone;
   unsigned free = span->CountFree();
   if (free == span->slots) {
-    span->list = SpanList::kLeaving;
+    span->owner.store(kOwnerLeaving, std::memory_order_relaxed);
     return true;
   }
   if (free != 0) {
@@ -66,7 +66,6 @@ bool CentralLists::Settle(Span* span) {
   {
     LockGuard guard(list.lock);
     if (!IsUnowned(span, size_class)) return !span->InUse();
-    if (span->list == SpanList::kLeaving) return true;
     heap().FoldRemote(span);
     empty = ListByFree(list, span);
   }

@@ -225,7 +225,8 @@ void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
     // pairs with: the exchange in FoldRemote
     twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
     if (!twice) {
-      if (cache != &g_empty_cache) cache->CountFreed(span->slot_size);
+      // The span may have another life by now.
+      if (cache != &g_empty_cache) cache->CountFreed(usable + 1);
       SettleRemote(span, nullptr);
     }
   }
@@ -255,6 +256,7 @@ void Heap::SettleRemote(Span* span, ThreadCache* draining) {
   for (;;) {
     // pairs with: the releases in CentralLists
     uintptr_t owner = span->owner.load(std::memory_order_acquire) & ~kOwnerCareful;
+    if (owner == kOwnerLeaving) return;
     if (owner == 0) {
       if (central_.Settle(span)) return;
       continue;

@@ -23,7 +23,6 @@ void PageHeap::InsertRun(Span* run) {
   run->owner.store(kOwnerNone, std::memory_order_release);
   __atomic_store_n(&run->size_class, kLargeClass, __ATOMIC_RELEASE);
   run->slots = 0;
-  run->list = SpanList::kNone;
   run = Join(run, run->end());
   run = Join(run, run->start - 1);
   arena_.tables().SetRun(run->start, run->end(), run);

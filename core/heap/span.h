@@ -28,13 +28,7 @@ enum class SpanState : uint8_t {
 };
 
 // Where a span of slots is listed.
-enum class SpanList : uint8_t {
-  kNone,
-  kCurrent,
-  kPartial,
-  kFull,
-  kLeaving,  // empty: whoever set this gives it back to the page heap, and nobody else
-};
+enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
 struct alignas(64) Span {
   // First cache line: all that free() and the look-up of a word need.
@@ -83,6 +77,7 @@ static_assert(sizeof(Span) == 128);
 
 // Values of Span::owner that are no thread cache. A thread without a cache compares unequal to all.
 inline constexpr uintptr_t kOwnerNone = 1;     // in a central list, large, or a free run
+inline constexpr uintptr_t kOwnerLeaving = 2;  // empty: who set this, and no other, gives it back
 inline constexpr uintptr_t kOwnerCareful = 1;  // bit 0 beside a cache's address: no fast free
 
 // Pool of descriptors. Thread-safe.

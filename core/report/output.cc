@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/base/options.h"
+#include "core/heap/heap.h"
 #include "core/report/statistics.h"
 #include "platform/clock.h"
 #include "platform/file.h"
@@ -171,13 +172,21 @@ void Ledger::TraceSkipped(const char* why) {
   }
 }
 
+// One writer for each interval.
+bool Ledger::TakeTurn(bool final, bool metrics) {
+  Unstoppable unstoppable;
+  LockGuard guard(lock_);
+  uint64_t now = clock::Now();
+  if (!final && (!metrics || now - written_at_ < kMetricsInterval)) return false;
+  written_at_ = now;
+  return true;
+}
+
 void Ledger::WriteStatistics(bool final) {
   const char* path = options().stats_path;
   if (path[0] == '\0') return;
   bool metrics = EndsWith(path, ".prom");
-  uint64_t now = clock::Now();
-  if (!final && (!metrics || now - written_at_ < kMetricsInterval)) return;
-  written_at_ = now;
+  if (!TakeTurn(final, metrics)) return;
   Statistics s = Collect();
   if (!metrics) {
     File file = File::Create(path);

@@ -46,6 +46,7 @@ void Ledger::Start() {
 }
 
 void Ledger::AddCycle(const CycleRecord& cycle) {
+  LockGuard guard(lock_);
   cycles_ = cycle.number;
   gc_cpu_ += cycle.cpu;
   reclaimed_bytes_ += cycle.reclaimed_bytes;
@@ -80,6 +81,9 @@ Statistics Ledger::Collect() {
   s.heap_used = pc.in_use_pages * kPageSize;
   s.heap_released = pc.released_total_bytes;
   s.metadata_bytes = metadata::MappedBytes();
+  s.freed_bytes = heap().freed_bytes();
+  s.freed_objects = heap().freed_objects();
+  LockGuard guard(lock_);
   s.cycles = cycles_;
   s.pause_p50 = pauses_.Quantile(0.5);
   s.pause_p99 = pauses_.Quantile(0.99);
@@ -87,8 +91,6 @@ Statistics Ledger::Collect() {
   s.pause_max = pauses_.max();
   s.pause_total = pauses_.total();
   s.gc_cpu = gc_cpu_;
-  s.freed_bytes = heap().freed_bytes();
-  s.freed_objects = heap().freed_objects();
   s.reclaimed_bytes = reclaimed_bytes_;
   s.reclaimed_objects = reclaimed_objects_;
   // What was ever allocated is live, freed or reclaimed: no counter on the path of malloc.

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "platform/base.h"
+#include "platform/mutex.h"
 
 namespace gcm {
 
@@ -51,7 +52,7 @@ class Ledger {
   void Start();  // the library's start, for the times of the trace
   void AddCycle(const CycleRecord& cycle);
   uint64_t start_time() const { return start_; }
-  uint64_t cycles() const { return cycles_; }
+  uint64_t cycles() const { return cycles_; }  // by the collector
   // Walks the heap for what is live. Any thread, not in a signal handler.
   Statistics Collect();
 
@@ -61,8 +62,12 @@ class Ledger {
   void TraceSkipped(const char* why);
   // The file of GCMALLOC_STATS, at exit or when it is due. `final` ignores the time.
   void WriteStatistics(bool final);
+  void AfterForkInChild() { lock_.Reset(); }
 
  private:
+  bool TakeTurn(bool final, bool metrics);
+
+  Mutex lock_;  // of all below but start_; the last in rank, and taken within an Unstoppable
   uint64_t start_ = 0;
   uint64_t cycles_ = 0;
   uint64_t gc_cpu_ = 0;

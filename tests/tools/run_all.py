@@ -66,7 +66,7 @@ def known(suite, name):
 def judge(suite, text, status):
     """(passed, failed names, known names, skipped)"""
     passed = sum(int(n) for n in re.findall(r"^\[  PASSED  \] (\d+) test", text, re.M))
-    skipped = len(set(re.findall(r"^\[  SKIPPED \] (\S+), ", text, re.M)))
+    skipped = len(set(re.findall(r"^\[  SKIPPED \] (\w[\w/]*\.[\w/]+)", text, re.M)))
     failed = sorted(set(re.findall(r"^\[  FAILED  \] ([\w./]+\.[\w/]+)", text, re.M)))
     expected = []
     for line in text.splitlines():

@@ -201,7 +201,8 @@ bool Churn(unsigned milliseconds, bool short_lived) {
     threads.emplace_back([&, t] {
       test::Random random(t);
       while (!stop.load()) {
-        auto work = [&] {
+        auto work = [&, seed = random.Next()] {
+          test::Random random(seed);
           for (int i = 0; i < 20; ++i) {
             int length = 1 + static_cast<int>(random.Below(300));
             Node* volatile head = MakeList(length, nullptr);
