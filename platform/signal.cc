@@ -145,7 +145,7 @@ long Action(const KernelAction* set, KernelAction* old) {
   struct sigaction action {}, before {};
   if (set != nullptr) {
     action.sa_sigaction = set->handler;
-    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // what waits for a lock of ours is to look up
     sigfillset(&action.sa_mask);
   }
   long result = sigaction(kSignal, set != nullptr ? &action : nullptr, &before);

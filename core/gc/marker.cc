@@ -91,7 +91,7 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   unsigned index = 0;
   size_t size;
   if (span->large()) {
-    size = span->large_size;
+    size = span->BlockSize();
   } else {
     index = span->IndexOf(word - span->start);
     if (index >= span->slots) return;
@@ -183,7 +183,7 @@ void Marker::ScanLarge(uintptr_t lo, uintptr_t hi) {
 
 void Marker::ScanBlock(uintptr_t block) {
   Span* span = arena_->SpanOf(block);
-  uintptr_t end = block + (span->large() ? span->large_size : span->slot_size);
+  uintptr_t end = block + span->BlockSize();
   if (GCM_UNLIKELY(protected_.count != 0) && protected_.Overlaps({block, end})) {
     ScanProtected(block, end);
   } else if (end - block >= kAskForPages) {

@@ -53,8 +53,8 @@ SweepResult Sweep(const ProtectedRanges& protected_ranges) {
     } else if (!Marker::IsMarked(span, 0) &&
                !protected_ranges.Overlaps({span->start, span->end()})) {
       ++result.reclaimed_objects;
-      result.reclaimed_bytes += span->large_size;
-      if (heap().poison()) memset(PointerTo(span->start), 0xDB, span->large_size);
+      result.reclaimed_bytes += span->BlockSize();
+      if (heap().poison()) memset(PointerTo(span->start), 0xDB, span->BlockSize());
       pages.FreeLocked(span, now);
     }
   });

@@ -14,6 +14,7 @@
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
+#include "platform/syscall.h"
 
 namespace gcm {
 namespace {
@@ -21,12 +22,14 @@ namespace {
 constexpr uint64_t kPatience = clock::kSecond;
 constexpr size_t kRedZone = 128;
 
-// One entry a thread, written by its own stop handler.
+// One entry a thread, written by its own stop handler, and only after it has claimed the entry: a
+// handler that comes too late, after the stopper gave up, finds that it may not.
 struct Record {
   std::atomic<int> tid;
+  std::atomic<uint32_t> expected;    // the epoch whose stop waits for the thread; 0 once claimed
   std::atomic<uint32_t> stopped_at;  // the epoch in which the thread has stopped
   bool gone;                         // a zombie, or ended during the stop
-  StoppedThread thread;
+  std::atomic<uintptr_t> sp, tls, saved_lo, saved_hi;
 };
 
 // Shared with the handlers. The epoch is odd while the world is to be stopped.
@@ -44,22 +47,47 @@ Record* FindRecord(int tid) {
   return nullptr;
 }
 
+// The stopper waits no longer for the thread. False: it has stopped after all.
+bool Unclaim(Record* record, uint32_t epoch) {
+  uint32_t expected = epoch;
+  // pairs with: the exchange in WaitOut
+  if (record->expected.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) return true;
+  // pairs with: the release in WaitOut
+  while (record->stopped_at.load(std::memory_order_acquire) != epoch) Syscall(SYS_sched_yield);
+  return false;
+}
+
+void NoteGone(Record* record, uint32_t epoch) {
+  if (!Unclaim(record, epoch)) return;
+  record->gone = true;
+  record->stopped_at.store(epoch, std::memory_order_relaxed);
+}
+
 uintptr_t ThreadPointer() { return AddressOf(__builtin_thread_pointer()); }
+
+void Fill(Record* record, const StoppedThread& thread) {
+  record->tid.store(thread.tid, std::memory_order_relaxed);
+  record->sp.store(thread.sp, std::memory_order_relaxed);
+  record->tls.store(thread.tls, std::memory_order_relaxed);
+  record->saved_lo.store(thread.saved.lo, std::memory_order_relaxed);
+  record->saved_hi.store(thread.saved.hi, std::memory_order_relaxed);
+}
 
 // Reports the calling thread as stopped and waits until the epoch is over.
 void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
   Record* record = FindRecord(process::ThreadId());
-  if (record == nullptr) return;
-  // A second signal may reach a thread that has parked at the end of a section: it has reported.
-  if (record->stopped_at.load(std::memory_order_relaxed) != epoch) {
-    record->thread.sp = sp;
-    record->thread.tls = ThreadPointer();
-    record->thread.saved = saved;
-    // pairs with: the acquire in AwaitStopped
-    record->stopped_at.store(epoch, std::memory_order_release);
-    g_stopped.fetch_add(1, std::memory_order_relaxed);
-    FutexWake(&g_stopped, 1);
+  uint32_t expected = epoch;
+  // Fails too for a second signal, which may reach a thread that has parked at the end of a section.
+  // pairs with: the release in StopNewThreads
+  if (record == nullptr ||
+      !record->expected.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
+    return;
   }
+  Fill(record, {record->tid.load(std::memory_order_relaxed), sp, ThreadPointer(), saved});
+  // pairs with: the acquires in AwaitStopped and Unclaim
+  record->stopped_at.store(epoch, std::memory_order_release);
+  g_stopped.fetch_add(1, std::memory_order_relaxed);
+  FutexWake(&g_stopped, 1);
   // pairs with: the release in Start
   while (g_epoch.load(std::memory_order_acquire) == epoch) FutexWait(&g_epoch, epoch);
 }
@@ -85,7 +113,12 @@ World& world() {
   return instance;
 }
 
-const StoppedThread& World::thread(size_t i) const { return g_records[i].thread; }
+StoppedThread World::thread(size_t i) const {
+  const Record& r = g_records[i];
+  auto get = [](const std::atomic<uintptr_t>& v) { return v.load(std::memory_order_relaxed); };
+  return {r.tid.load(std::memory_order_relaxed), get(r.sp), get(r.tls),
+          {get(r.saved_lo), get(r.saved_hi)}};
+}
 
 bool World::IsAlive(int tid) const {
   if (tid == self_) return true;
@@ -99,11 +132,12 @@ bool World::EnsureCapacity(size_t threads) {
   auto* wider = static_cast<Record*>(metadata::Allocate(capacity * sizeof(Record)));
   if (wider == nullptr) return false;
   for (size_t i = 0; i < count_; ++i) {
-    wider[i].tid.store(g_records[i].tid.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    const StoppedThread t = thread(i);
+    Fill(&wider[i], t);
     wider[i].stopped_at.store(g_records[i].stopped_at.load(std::memory_order_relaxed),
                               std::memory_order_relaxed);
+    wider[i].expected.store(0, std::memory_order_relaxed);
     wider[i].gone = g_records[i].gone;
-    wider[i].thread = g_records[i].thread;
   }
   g_records = wider;
   capacity_ = capacity;
@@ -134,18 +168,15 @@ bool World::StopNewThreads(bool* found_new) {
   uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   for (size_t i = 0; i < walk.n; ++i) {
     Record& r = g_records[count_ + i];
-    r.tid.store(walk.tids[i], std::memory_order_relaxed);
+    Fill(&r, {walk.tids[i], 0, 0, {}});
     r.stopped_at.store(0, std::memory_order_relaxed);
     r.gone = false;
-    r.thread = {walk.tids[i], 0, 0, {}};
+    r.expected.store(epoch, std::memory_order_release);  // pairs with: WaitOut
   }
   count_ += walk.n;
   g_count.store(count_, std::memory_order_release);  // pairs with: FindRecord
   for (size_t i = count_ - walk.n; i < count_; ++i) {
-    if (!stop_signal::Send(g_records[i].thread.tid)) {
-      g_records[i].gone = true;
-      g_records[i].stopped_at.store(epoch, std::memory_order_relaxed);
-    }
+    if (!stop_signal::Send(g_records[i].tid.load(std::memory_order_relaxed))) NoteGone(&g_records[i], epoch);
   }
   return true;
 }
@@ -161,17 +192,22 @@ bool World::AwaitStopped() {
       if (g_records[i].stopped_at.load(std::memory_order_acquire) != epoch) missing = &g_records[i];
     }
     if (missing == nullptr) return true;
-    if (clock::Now() > deadline) return false;
+    if (clock::Now() > deadline) {
+      for (size_t i = 0; i < count_; ++i) {
+        Record& r = g_records[i];
+        if (r.stopped_at.load(std::memory_order_relaxed) != epoch) Unclaim(&r, epoch);
+      }
+      return false;
+    }
     timespec patience{0, 10 * 1000 * 1000};
     if (FutexWait(&g_stopped, seen, &patience) != -ETIMEDOUT) continue;
     // It takes long: has the thread ended, is it a zombie, or does somebody have our signal?
-    char state = process::ThreadState(missing->thread.tid);
+    char state = process::ThreadState(missing->tid.load(std::memory_order_relaxed));
     if (state == 0 || state == 'Z' || state == 'X') {
-      missing->gone = true;
-      missing->stopped_at.store(epoch, std::memory_order_relaxed);
+      NoteGone(missing, epoch);
     } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
       if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);
-      stop_signal::Send(missing->thread.tid);
+      stop_signal::Send(missing->tid.load(std::memory_order_relaxed));
     }
   }
 }

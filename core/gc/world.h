@@ -28,7 +28,7 @@ class World {
   void Start();
 
   size_t thread_count() const { return count_; }
-  const StoppedThread& thread(size_t i) const;
+  StoppedThread thread(size_t i) const;
   // True for the threads of the last enumeration, the caller's own included.
   bool IsAlive(int tid) const;
 

@@ -172,7 +172,7 @@ Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
   }
   uintptr_t offset = address - span->start;
   if (span->large()) {
-    if (offset != 0) misuse::Interior(function, p, offset, span->large_size - 1);
+    if (offset != 0) misuse::Interior(function, p, offset, span->BlockSize() - 1);
     *index = 0;
     return span;
   }
@@ -198,7 +198,7 @@ void Heap::FreeSlow(void* p, const char* function) {
   unsigned index;
   Span* span = CheckedSpan(p, function, &index);
   if (span == nullptr) return;
-  if (poison_) memset(p, kPoisonByte, span->large() ? span->large_size - 1 : span->slot_size - 1);
+  if (poison_) memset(p, kPoisonByte, span->BlockSize() - 1);
   if (span->large()) {
     FreeLarge(cache, span);
   } else {
@@ -271,14 +271,14 @@ size_t Heap::UsableSize(const void* p, const char* function) {
   unsigned index;
   Span* span = CheckedSpan(p, function, &index);
   if (span == nullptr) return 0;
-  return (span->large() ? span->large_size : span->slot_size) - 1;
+  return span->BlockSize() - 1;
 }
 
 bool Heap::FindBlock(uintptr_t word, Range* block) const {
   Span* span = pages_.arena().SpanAround(word);
   if (span == nullptr || !span->InUse() || word < span->start || word >= span->end()) return false;
   if (span->large()) {
-    *block = {span->start, span->start + span->large_size};
+    *block = {span->start, span->start + span->BlockSize()};
     return true;
   }
   unsigned index = span->IndexOf(word - span->start);
@@ -298,7 +298,7 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
   unsigned index;
   Span* span = CheckedSpan(p, function, &index);
   if (span == nullptr || size > PTRDIFF_MAX) return nullptr;
-  size_t usable = (span->large() ? span->large_size : span->slot_size) - 1;
+  size_t usable = span->BlockSize() - 1;
   if (span->large() && size > kMaxSmallRequest) {
     bool done;
     {

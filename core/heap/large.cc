@@ -22,7 +22,6 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
       CriticalSection critical(cache);
       if (Span* span = pages_.Allocate(PagesFor(size), Max(alignment, kPageSize), 0)) {
         StoreRelaxed(&span->size_class, kLargeClass);
-        span->large_size = span->pages * kPageSize;
         if (zero != nullptr) *zero = span->zero;
         pages_.Publish(span);
         p = PointerTo(span->start);
@@ -38,7 +37,7 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
 
 void Heap::FreeLarge(ThreadCache* cache, Span* span) {
   CriticalSection critical(cache);
-  if (cache != &g_empty_cache) cache->CountFreed(span->large_size);
+  if (cache != &g_empty_cache) cache->CountFreed(span->BlockSize());
   pages_.Free(span);
 }
 
@@ -46,12 +45,12 @@ void Heap::FreeLarge(ThreadCache* cache, Span* span) {
 bool Heap::ResizeLarge(ThreadCache* cache, Span* span, size_t size) {
   size_t pages = PagesFor(size);
   if (pages < span->pages) {
+    const size_t before = span->BlockSize();
     pages_.Trim(span, pages);
-    if (cache != &g_empty_cache) cache->CountFreed(span->large_size - span->pages * kPageSize, 0);
+    if (cache != &g_empty_cache) cache->CountFreed(before - span->BlockSize(), 0);
   } else if (pages > span->pages && !pages_.Extend(span, pages - span->pages)) {
     return false;
   }
-  span->large_size = span->pages * kPageSize;
   return true;
 }
 

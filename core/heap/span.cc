@@ -51,7 +51,6 @@ Span* NewSpan(unsigned words) {
     }
   }
   span->next = span->previous = span->next_remote = nullptr;
-  span->large_size = 0;
   span->slot_size = 0;
   span->slots = 0;
   StoreRelaxed(&span->words, uint8_t{0});

@@ -46,7 +46,6 @@ struct alignas(64) Span {
   Span* previous;
   // Second line: slow paths.
   uint64_t freed_at;  // of a free run: coarse time of the last free
-  size_t large_size;  // of a large block: usable bytes + 1
   Span* next_remote;  // in the owner's queue of spans with remote frees
   SpanList list;
   uint8_t words;     // of each bitmap
@@ -62,6 +61,8 @@ struct alignas(64) Span {
 
   uintptr_t end() const { return start + pages * kPageSize; }
   bool large() const { return LoadRelaxed(&size_class) == kLargeClass; }
+  // Bytes of a block: one more than are usable.
+  size_t BlockSize() const { return large() ? pages * kPageSize : slot_size; }
   bool InUse() const { return state.load(std::memory_order_relaxed) == SpanState::kInUse; }
   unsigned IndexOf(uintptr_t offset) const {
     return static_cast<unsigned>((offset * reciprocal) >> 32);

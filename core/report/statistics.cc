@@ -65,7 +65,7 @@ Statistics Ledger::Collect() {
     pages.ForEachSpan([&](Span* span) {
       if (span->large()) {
         ++live_objects;
-        s.heap_live += span->large_size;
+        s.heap_live += span->BlockSize();
         return;
       }
       unsigned live = span->slots - Min<unsigned>(span->CountFree(), span->slots);

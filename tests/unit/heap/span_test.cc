@@ -48,7 +48,6 @@ TEST(Span, DescriptorsAreUsedAgainAsDescriptors) {
   span->state.store(SpanState::kInUse);
   span->owner.store(12345);
   span->slots = 77;
-  span->large_size = 99;
   span->free_bits()[3] = ~0ull;
   span->remote_bits()[3].store(~0ull);
   DeleteSpan(span);
@@ -56,7 +55,6 @@ TEST(Span, DescriptorsAreUsedAgainAsDescriptors) {
   Span* again = NewSpan(4);
   ASSERT_EQ(again, span);
   EXPECT_EQ(again->slots, 0u);
-  EXPECT_EQ(again->large_size, 0u);
   EXPECT_EQ(again->owner.load(), kOwnerNone);
   EXPECT_EQ(again->free_bits()[3], 0u);
   EXPECT_EQ(again->remote_bits()[3].load(), 0u);
