@@ -96,12 +96,15 @@ bool Collector::Relieve(Pressure pressure) {
       Pacer::Verdict verdict =
           pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
       heap().SetTrigger(pacer_.trigger());
+      bool done = false;
+      if (verdict != Pacer::Verdict::kNo) {
+        // Under the same lock: others who found the heap grown are waiting for it.
+        done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
+                     : verdict == Pacer::Verdict::kGrowth ? "growth"
+                                                          : "early");
+      }
       lock_.Unlock();
-      if (verdict == Pacer::Verdict::kNo) return false;
-      reason = verdict == Pacer::Verdict::kLimit    ? "limit"
-               : verdict == Pacer::Verdict::kGrowth ? "growth"
-                                                    : "early";
-      break;
+      return done;
     }
   }
   if (!lock_.TryLock()) return false;
@@ -144,29 +147,35 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   record.start = begin - ledger().start_time();
   record.reason = self->reason_;
   record.heap_before = heap().pages().in_use_pages() * kPageSize;
-  if (!world().Stop(&why)) {
-    ledger().TraceSkipped(why);
-  } else {
+  const bool stopped = world().Stop(&why);
+  if (stopped) {
     self->done_ = self->MarkAndSweep(sp, &record);
-    world().Start();
-    if (!self->done_) ledger().TraceSkipped("the memory map cannot be read");
+    if (!self->done_) why = "the memory map cannot be read";
   }
+  // Planned before anybody runs again: what others allocate from here on is growth.
+  record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
+  self->Plan(&record, clock::Now() - begin);
+  if (stopped) world().Start();
   const uint64_t end = clock::Now();
   self->last_cycle_.store(end, std::memory_order_relaxed);
+  self->UpdateLimit(end);
+  if (!self->done_) {
+    ledger().TraceSkipped(why);
+    return;
+  }
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
-  record.heap_after = heap().pages().in_use_pages() * kPageSize;
-  self->UpdateLimit(end);
-  bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
-  if (!self->done_) record.heap_after = record.heap_before;
-  self->pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked,
-                         record.roots_bytes, record.pause, counts && self->done_});
-  record.heap_goal = self->pacer_.goal();
-  heap().SetTrigger(self->pacer_.trigger());
-  if (!self->done_) return;
   record.number = ledger().cycles() + 1;
   ledger().AddCycle(record);
   ledger().Trace(record);
+}
+
+void Collector::Plan(CycleRecord* record, uint64_t duration) {
+  const bool counts = record->reason[0] == 'e' || record->reason[0] == 'g';
+  pacer_.Finished({record->heap_before, record->heap_after, record->heap_marked,
+                   record->roots_bytes, duration, counts && done_});
+  record->heap_goal = pacer_.goal();
+  heap().SetTrigger(pacer_.trigger());
 }
 
 bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {

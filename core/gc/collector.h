@@ -39,6 +39,7 @@ class Collector {
   bool Relieve(Pressure pressure);
   bool Cycle(const char* reason);
   static void CycleOnOwnStack(void* self, uintptr_t sp);
+  void Plan(CycleRecord* record, uint64_t duration);
   bool MarkAndSweep(uintptr_t sp, CycleRecord* record);
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
