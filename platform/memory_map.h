@@ -13,10 +13,10 @@ struct Mapping {
   bool writable;
   bool executable;
   bool shared;
-  bool file_backed;  // has an inode: a file, a memfd, shared anonymous memory
-  bool device;       // a device's memory: reading it may have effects
+  bool file_backed;    // has an inode: a file, a memfd, shared anonymous memory
+  bool device;         // a device's memory: reading it may have effects
   bool keeps_offsets;  // a library that is known to keep distances instead of addresses
-  bool stack;        // the main thread's
+  bool stack;          // the main thread's
 };
 
 // Walks the map in the order of addresses. A mapping that changes during the walk may be seen in

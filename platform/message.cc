@@ -30,14 +30,6 @@ Message& Message::Decimal(uint64_t value) {
   return Text(digits + i, sizeof(digits) - i);
 }
 
-Message& Message::SignedDecimal(int64_t value) {
-  if (value < 0) {
-    Char('-');
-    return Decimal(~static_cast<uint64_t>(value) + 1);
-  }
-  return Decimal(static_cast<uint64_t>(value));
-}
-
 Message& Message::Hex(uint64_t value) {
   char digits[18];
   size_t i = sizeof(digits);

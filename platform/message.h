@@ -11,7 +11,6 @@ class Message {
   Message& Text(const char* text);
   Message& Text(const char* text, size_t length);
   Message& Decimal(uint64_t value);
-  Message& SignedDecimal(int64_t value);
   Message& Hex(uint64_t value);
   // value / 10^digits, with that many digits behind the point.
   Message& Fixed(uint64_t value, int digits);

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -39,16 +38,6 @@ TagPage* g_tag = nullptr;
 
 int Pid() { return static_cast<int>(Syscall(SYS_getpid)); }
 int ThreadId() { return static_cast<int>(Syscall(SYS_gettid)); }
-
-unsigned CpuCount() {
-  cpu_set_t set;
-  long n = Syscall(SYS_sched_getaffinity, 0, sizeof(set), &set);
-  if (n <= 0) return 1;
-  unsigned count = 0;
-  for (long i = 0; i < n; ++i)
-    count += static_cast<unsigned>(__builtin_popcount(reinterpret_cast<unsigned char*>(&set)[i]));
-  return Max(count, 1u);
-}
 
 namespace {
 
@@ -120,15 +109,6 @@ size_t AddressSpaceLimit() {
 }
 
 bool IsPrivileged() { return getauxval(AT_SECURE) != 0; }
-
-size_t ResidentBytes() {
-  char text[256];
-  if (ReadSmallFile("/proc/self/statm", text, sizeof(text)) <= 0) return 0;
-  const char* p = text;
-  uint64_t total, resident;
-  if (!ParseDecimal(&p, &total) || *p++ != ' ' || !ParseDecimal(&p, &resident)) return 0;
-  return resident * memory::PageSize();
-}
 
 void MarkParent() {
   if (g_tag == nullptr) {

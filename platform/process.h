@@ -7,7 +7,6 @@ namespace gcm::process {
 
 int Pid();
 int ThreadId();
-unsigned CpuCount();
 
 // Runs fn(data, tid) for every thread of the process, the caller's included. A thread that is
 // born during the walk may be missed: repeat until nothing new is seen. False without /proc.
@@ -28,11 +27,8 @@ bool IsPrivileged();
 // Bytes that the tightest memory cgroup allows; SIZE_MAX when there is none.
 size_t CgroupMemoryLimit();
 
-// Resident bytes of the process; 0 when unknown.
-size_t ResidentBytes();
-
-// Tags the process: to be called at the start, and again in a forked child. The tag is on a page that
-// the kernel wipes in a child, however that was forked.
+// Tags the process: to be called at the start, and again in a forked child. The tag is on a page
+// that the kernel wipes in a child, however that was forked.
 void MarkParent();
 // True in a child that shares its parent's memory (vfork): same tag page, another pid.
 bool SharesParentMemory();

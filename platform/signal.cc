@@ -142,7 +142,8 @@ void Handler(int signal, siginfo_t* info, void* context) {
 
 long Action(const KernelAction* set, KernelAction* old) {
 #if GCM_TSAN
-  struct sigaction action {}, before {};
+  struct sigaction action {
+  }, before{};
   if (set != nullptr) {
     action.sa_sigaction = set->handler;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // what waits for a lock of ours is to look up

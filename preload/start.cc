@@ -47,7 +47,12 @@ void AfterForkInChild() {
 void CheckPath(const char* name, const char* path) {
   if (path[0] == '\0' || File::OpenForAppending(path).ok()) return;
   Message line;
-  line.Text("gcmalloc: ").Text(name).Char('=').Text(path).Text(": cannot be opened, using off").Write(2);
+  line.Text("gcmalloc: ")
+      .Text(name)
+      .Char('=')
+      .Text(path)
+      .Text(": cannot be opened, using off")
+      .Write(2);
 }
 
 void SayWhatWasChosen() {

@@ -81,7 +81,9 @@ bool Collector::Relieve(Pressure pressure) {
       }
       const uint64_t interval = options().interval;
       if (options().mode != Mode::kCollect || !Enabled()) return false;
-      if (interval == 0 || now < last_cycle_.load(std::memory_order_relaxed) + interval * clock::kSecond) return false;
+      if (interval == 0 ||
+          now < last_cycle_.load(std::memory_order_relaxed) + interval * clock::kSecond)
+        return false;
       reason = "interval";
       break;
     }

@@ -77,8 +77,8 @@ void Fill(Record* record, const StoppedThread& thread) {
 void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
   Record* record = FindRecord(process::ThreadId());
   uint32_t expected = epoch;
-  // Fails too for a second signal, which may reach a thread that has parked at the end of a section.
-  // pairs with: the release in StopNewThreads
+  // Fails too for a second signal, which may reach a thread that has parked at the end of a
+  // section. pairs with: the release in StopNewThreads
   if (record == nullptr ||
       !record->expected.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
     return;
@@ -116,7 +116,9 @@ World& world() {
 StoppedThread World::thread(size_t i) const {
   const Record& r = g_records[i];
   auto get = [](const std::atomic<uintptr_t>& v) { return v.load(std::memory_order_relaxed); };
-  return {r.tid.load(std::memory_order_relaxed), get(r.sp), get(r.tls),
+  return {r.tid.load(std::memory_order_relaxed),
+          get(r.sp),
+          get(r.tls),
           {get(r.saved_lo), get(r.saved_hi)}};
 }
 
@@ -176,7 +178,8 @@ bool World::StopNewThreads(bool* found_new) {
   count_ += walk.n;
   g_count.store(count_, std::memory_order_release);  // pairs with: FindRecord
   for (size_t i = count_ - walk.n; i < count_; ++i) {
-    if (!stop_signal::Send(g_records[i].tid.load(std::memory_order_relaxed))) NoteGone(&g_records[i], epoch);
+    if (!stop_signal::Send(g_records[i].tid.load(std::memory_order_relaxed)))
+      NoteGone(&g_records[i], epoch);
   }
   return true;
 }
@@ -199,7 +202,7 @@ bool World::AwaitStopped() {
       }
       return false;
     }
-    timespec patience{0, 10 * 1000 * 1000};
+    timespec patience{0, 10'000'000};
     if (FutexWait(&g_stopped, seen, &patience) != -ETIMEDOUT) continue;
     // It takes long: has the thread ended, is it a zombie, or does somebody have our signal?
     char state = process::ThreadState(missing->tid.load(std::memory_order_relaxed));

@@ -91,20 +91,11 @@ void SpanQueue::PushFront(Span* span) {
   span->next = head_;
   if (head_ != nullptr) head_->previous = span;
   head_ = span;
-  if (tail_ == nullptr) tail_ = span;
-}
-
-void SpanQueue::PushBack(Span* span) {
-  span->next = nullptr;
-  span->previous = tail_;
-  if (tail_ != nullptr) tail_->next = span;
-  tail_ = span;
-  if (head_ == nullptr) head_ = span;
 }
 
 void SpanQueue::Remove(Span* span) {
   (span->previous != nullptr ? span->previous->next : head_) = span->next;
-  (span->next != nullptr ? span->next->previous : tail_) = span->previous;
+  if (span->next != nullptr) span->next->previous = span->previous;
   span->next = span->previous = nullptr;
 }
 

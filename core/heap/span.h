@@ -91,15 +91,12 @@ class SpanQueue {
  public:
   bool empty() const { return head_ == nullptr; }
   Span* head() const { return head_; }
-  Span* tail() const { return tail_; }
   void PushFront(Span* span);
-  void PushBack(Span* span);
   void Remove(Span* span);
   Span* PopFront();
 
  private:
   Span* head_ = nullptr;
-  Span* tail_ = nullptr;
 };
 
 }  // namespace gcm

@@ -15,10 +15,9 @@ std::string Text(const Message& m) { return {m.data(), m.size()}; }
 
 TEST(Message, FormatsNumbers) {
   Message m;
-  m.Decimal(0).Char(' ').Decimal(UINT64_MAX).Char(' ').SignedDecimal(-1).Char(' ');
-  m.SignedDecimal(INT64_MIN).Char(' ').SignedDecimal(INT64_MAX).Char(' ').Hex(0).Char(' ').Hex(0xdeadbeef);
+  m.Decimal(0).Char(' ').Decimal(UINT64_MAX).Char(' ').Hex(0).Char(' ').Hex(0xdeadbeef);
   m.Char(' ').Hex(UINT64_MAX);
-  EXPECT_EQ(Text(m), "0 18446744073709551615 -1 -9223372036854775808 9223372036854775807 0x0 0xdeadbeef 0xffffffffffffffff");
+  EXPECT_EQ(Text(m), "0 18446744073709551615 0x0 0xdeadbeef 0xffffffffffffffff");
 }
 
 TEST(Message, FormatsFractions) {
