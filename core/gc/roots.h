@@ -38,7 +38,7 @@ class RootScanner {
   void NoteProtected(const Mapping& mapping);
   bool PrepareBuffers();
 
-  static constexpr size_t kBufferSize = 128 * kKiB;
+  static constexpr size_t kBufferSize = 64 * kKiB;
   Marker* marker_ = nullptr;
   const World* world_ = nullptr;
   uintptr_t own_sp_ = 0;

@@ -104,7 +104,7 @@ TEST(Pacer, EarlyCyclesKeepToTheirShareOfTime) {
 TEST(Pacer, EarlyCyclesNeedHalfAMebibyte) {
   Pacer pacer;
   pacer.Begin(100 * kKiB);
-  EXPECT_EQ(pacer.trigger(), 100 * kKiB + 512 * kKiB);
+  EXPECT_EQ(pacer.trigger(), 100 * kKiB + 384 * kKiB);
 }
 
 TEST(Pacer, CyclesThatFindNothingComeLater) {
