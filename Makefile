@@ -1,7 +1,7 @@
 # gcmalloc. For people:
 #   make        the library          make run    the demonstration
 #   make test   all tests            make deps   what is missing of Debian's packages
-# A configuration (CONFIG=release|asan|tsan|early) builds into a folder of its own under out/.
+# A configuration (CONFIG=release|asan|tsan|early|hooks) builds into a folder of its own under out/.
 VERSION := 0.1.0
 CXX ?= g++
 CC ?= gcc
@@ -17,6 +17,8 @@ FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 FLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 # The negative control of the publication order: the bound is published before anything is mapped.
 FLAGS_early := -O2 -DGCM_TEST_PUBLISH_EARLY
+# Rules of the collector can be left out one by one: platform/test_skip.h.
+FLAGS_hooks := -O2 -fno-omit-frame-pointer -DGCM_TEST_HOOKS
 FLAGS := $(COMMON) $(FLAGS_$(CONFIG)) $(EXTRA)
 UNWIND := /usr/lib/llvm-14/lib/libunwind.a
 
@@ -52,12 +54,18 @@ $(BUILD)/preload/%.o: preload/%.cc
 	@mkdir -p $(@D)
 	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@
 
+LINK_SO = $(CXX) -shared $^ $(UNWIND) -nodefaultlibs -lgcc -lc \
+  -Wl,-soname,libgcmalloc.so.1 -Wl,--exclude-libs,ALL \
+  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
 $(SO): $(ALL_OBJECTS)
-	@$(CXX) -shared -o $@.$(VERSION) $^ $(UNWIND) -nodefaultlibs -lgcc -lc \
-	  -Wl,-soname,libgcmalloc.so.1 -Wl,--exclude-libs,ALL \
-	  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
+	@$(LINK_SO) -o $@.$(VERSION)
 	@ln -sf libgcmalloc.so.$(VERSION) $@.1
 	@ln -sf libgcmalloc.so.1 $@
+	@echo "built $@"
+
+# The library of another configuration, for tests.
+$(BUILD)/libgcmalloc.so: $(ALL_OBJECTS)
+	@$(LINK_SO) -o $@
 	@echo "built $@"
 
 # One object, so that whoever takes malloc takes the whole set; libunwind comes along, hidden.

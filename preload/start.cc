@@ -10,6 +10,8 @@
 #include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
+#include "platform/test_skip.h"
+#include "preload/wrapped.h"
 
 namespace gcm {
 namespace {
@@ -95,6 +97,8 @@ bool g_started = false;
 void Start(char** environment) {
   if (g_started) return;
   g_started = true;
+  next::Resolve();
+  ReadTestSkips(environment);
   // First of all handlers: in prepare it runs last, in the child first.
   pthread_atfork(BeforeFork, AfterForkInParent, AfterForkInChild);
   g_key_made = pthread_key_create(&g_key, OnThreadEnd) == 0;

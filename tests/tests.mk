@@ -10,6 +10,7 @@ BINARIES_release := unit_tests arena_race
 BINARIES_asan := unit_tests
 BINARIES_tsan := unit_tests arena_race heap_threads
 BINARIES_early := arena_race
+BINARIES_hooks := libgcmalloc.so
 HELPERS := $(foreach h,leak poison idle resident,$(TEST)/$(h))
 
 test: MORE_PACKAGES := libgtest-dev
@@ -18,13 +19,13 @@ test: all
 	@python3 tests/tools/run_all.py $(OUT)
 
 .PHONY: test-programs
-test-programs: $(foreach c,release asan tsan early,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
+test-programs: $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/leak_test
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
 # the library, which is there already.
 .PHONY: binaries-release binaries-asan binaries-tsan binaries-early binaries
-$(addprefix binaries-,release asan tsan early): binaries-%: lib
+$(addprefix binaries-,release asan tsan early hooks): binaries-%: lib
 	@$(MAKE) --no-print-directory CONFIG=$* binaries
 binaries: $(addprefix $(BUILD)/,$(BINARIES_$(CONFIG)))
 

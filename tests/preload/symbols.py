@@ -5,6 +5,7 @@ Law: it needs libc and the loader only; it exports the malloc family, the C++ op
 gcmalloc_* and the wrapped calls of the table below, and nothing else; it takes nothing from libstdc++ or libgcc
 but through weak references.
 """
+import pathlib
 import re
 import subprocess
 import sys
@@ -26,9 +27,9 @@ _ZdaPvSt11align_val_tRKSt9nothrow_t""".replace("%s", "m").split()
 
 OWN = "gcmalloc_collect gcmalloc_base gcmalloc_version gcmalloc_get_stats".split()
 
-# libc calls that have to be wrapped: name -> reason. Whatever is exported beyond the rest must stand here.
-WRAPPED = {
-}
+# libc calls that have to be wrapped, each with its reason. Whatever is exported beyond the rest must stand there.
+INC = pathlib.Path(__file__).resolve().parents[2] / "preload" / "wrapped.inc"
+WRAPPED = re.findall(r'^WRAP\((\w+),\s*"[^"]+', INC.read_text(), re.M)
 
 NEEDED = {"libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
@@ -52,7 +53,7 @@ def symbols(lib, which):
 def checks(lib):
     defined = list(symbols(lib, "--defined-only"))
     names = {name for kind, name, _ in defined if kind != "A"}
-    missing = sorted(set(FAMILY + ALIASES + OPERATORS + OWN) - names)
+    missing = sorted(set(FAMILY + ALIASES + OPERATORS + OWN + WRAPPED) - names)
     yield "family_is_complete", "missing: " + " ".join(missing) if missing else None
     allowed = set(FAMILY + ALIASES + MORE_ALIASES + OPERATORS) | set(WRAPPED)
     surplus = sorted(name for name in names if name not in allowed and not name.startswith("gcmalloc_"))

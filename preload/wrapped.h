@@ -1,0 +1,29 @@
+// libc's own functions behind the names that this library wraps: GCM_NEXT(poll)(fds, n, timeout).
+#pragma once
+
+#include "platform/base.h"
+
+namespace gcm::next {
+
+// Finds all of them. At the start; a call that comes earlier finds them itself. A name that this
+// libc does not have stays null.
+void Resolve();
+
+// One word a name, in the list's order.
+enum Name : unsigned {
+#define WRAP(name, reason) k_##name,
+#include "preload/wrapped.inc"
+#undef WRAP
+  kNames
+};
+extern constinit void* g_functions[kNames + 1];
+
+GCM_INLINE void* Find(Name name) {
+  if (GCM_UNLIKELY(LoadRelaxed(&g_functions[name]) == nullptr)) Resolve();
+  return LoadRelaxed(&g_functions[name]);
+}
+
+#define GCM_NEXT(name) \
+  reinterpret_cast<decltype(&::name)>(::gcm::next::Find(::gcm::next::k_##name))
+
+}  // namespace gcm::next
