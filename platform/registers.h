@@ -13,4 +13,10 @@ namespace gcm {
 extern "C" void GcmWithSpilledRegisters(void (*fn)(void* data, uintptr_t sp), void* data,
                                         uintptr_t stack_top);
 
+// As GcmWithSpilledRegisters on the caller's own stack. When the frame is unwound (a cancelled
+// thread, an exception that a signal handler threw) instead of returned to, the function given to
+// OnUnwind runs first.
+extern "C" void GcmCallUnwindable(void (*fn)(void* data, uintptr_t sp), void* data);
+void OnUnwind(void (*fn)());
+
 }  // namespace gcm

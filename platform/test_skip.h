@@ -8,9 +8,9 @@
 
 namespace gcm {
 
-#define GCM_TEST_SKIPS(X)                                                                        \
-  X(restart)    /* interrupted system calls are not continued after a stop */                    \
-  X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */      \
+#define GCM_TEST_SKIPS(X)                                                                   \
+  X(restart)    /* interrupted system calls are not continued after a stop */               \
+  X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */ \
   X(trampoline) /* the program's handlers run although the world is stopped */
 
 enum class Skip : unsigned {

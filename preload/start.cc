@@ -11,6 +11,7 @@
 #include "platform/message.h"
 #include "platform/process.h"
 #include "platform/test_skip.h"
+#include "preload/family.h"
 #include "preload/wrapped.h"
 
 namespace gcm {
@@ -40,6 +41,7 @@ void AfterForkInParent() {
   collector().lock().Unlock();
 }
 void AfterForkInChild() {
+  HandlersAfterFork();
   heap().AfterForkInChild();
   collector().AfterForkInChild();
   process::MarkParent();
@@ -115,6 +117,8 @@ void Start(char** environment) {
   CheckPath("GCMALLOC_TRACE", o.trace_path);
   CheckPath("GCMALLOC_TRACE_JSON", o.trace_json_path);
   CheckPath("GCMALLOC_STATS", o.stats_path);
+  StartBlocking();
+  StartHandlers();
   collector().Start();
   SayWhatWasChosen();
 }

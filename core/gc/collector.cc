@@ -4,6 +4,7 @@
 
 #include "core/base/metadata.h"
 #include "core/base/options.h"
+#include "core/gc/blocking.h"
 #include "core/gc/sweeper.h"
 #include "platform/clock.h"
 #include "platform/process.h"
@@ -33,6 +34,7 @@ Collector& collector() {
 void Collector::Start() {
   const Options& o = options();
   ledger().Start();
+  blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());

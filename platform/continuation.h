@@ -1,0 +1,37 @@
+// How an interrupted system call goes on, by what signal(7) and the kernel's sources say of each.
+#pragma once
+
+#include "platform/base.h"
+
+#if defined(__x86_64__)
+namespace gcm::interrupted_call {
+
+enum class How {
+  kNot,           // it is not known to be restarted, or does not wait
+  kAgain,         // without a relative timeout, or the kernel has updated it
+  kRemembered,    // the kernel knows the rest: restart_syscall
+  kMilliseconds,  // argument 3
+  kTimespec,      // argument Call::timeout
+  kSocket,        // SO_RCVTIMEO, SO_SNDTIMEO
+  kEnterRing,     // io_uring_enter with a timeout
+};
+
+struct Call {
+  long number;
+  long arguments[6];
+  unsigned timeout;  // which argument
+};
+
+// struct io_uring_getevents_arg of <linux/io_uring.h>; Linux 5.11.
+struct RingArgument {
+  uint64_t mask;
+  uint32_t mask_size, min_wait;
+  uint64_t timeout;
+};
+constexpr long kRingGetEvents = 1, kRingExtended = 8, kRingAbsolute = 1 << 5;
+
+// Of a call that has returned EINTR. Sets call->timeout for How::kTimespec.
+How Classify(Call* call);
+
+}  // namespace gcm::interrupted_call
+#endif
