@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
 #include <cstring>
 
 #include "platform/process.h"
@@ -50,12 +52,17 @@ sigset_t WithoutOurs(const sigset_t* set) {
 }  // namespace
 }  // namespace gcm
 
-#define GCM_PUBLISHED(type, name, parameters, arguments)    \
-  GCM_EXPORT type name parameters {                         \
-    type result;                                            \
-    auto call = [&] { result = GCM_NEXT(name) arguments; }; \
-    gcm::Publish(call);                                     \
-    return result;                                          \
+#define GCM_PUBLISHED(type, name, parameters, arguments) \
+  GCM_EXPORT type name parameters {                      \
+    auto* next = GCM_NEXT(name);                         \
+    if (GCM_UNLIKELY(next == nullptr)) {                 \
+      errno = ENOSYS;                                    \
+      return static_cast<type>(-1);                      \
+    }                                                    \
+    type result;                                         \
+    auto call = [&] { result = next arguments; };        \
+    gcm::Publish(call);                                  \
+    return result;                                       \
   }
 
 extern "C" {
@@ -112,21 +119,24 @@ GCM_PUBLISHED(int, sigsuspend, (const sigset_t* mask), (mask))
 GCM_EXPORT int sigwait(const sigset_t* set, int* number) {
   int result;
   sigset_t rest = gcm::WithoutOurs(set);
-  auto call = [&] { result = GCM_NEXT(sigwait)(&rest, number); };
+  auto* next = GCM_NEXT(sigwait);
+  auto call = [&] { result = next(&rest, number); };
   gcm::Publish(call);
   return result;
 }
 GCM_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
   int result;
   sigset_t rest = gcm::WithoutOurs(set);
-  auto call = [&] { result = GCM_NEXT(sigwaitinfo)(&rest, info); };
+  auto* next = GCM_NEXT(sigwaitinfo);
+  auto call = [&] { result = next(&rest, info); };
   gcm::Publish(call);
   return result;
 }
 GCM_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* time) {
   int result;
   sigset_t rest = gcm::WithoutOurs(set);
-  auto call = [&] { result = GCM_NEXT(sigtimedwait)(&rest, info, time); };
+  auto* next = GCM_NEXT(sigtimedwait);
+  auto call = [&] { result = next(&rest, info, time); };
   gcm::Publish(call);
   return result;
 }
@@ -171,6 +181,19 @@ GCM_PUBLISHED(int, posix_spawnp,
                const posix_spawnattr_t* attributes, char* const* arguments,
                char* const* environment),
               (pid, file, actions, attributes, arguments, environment))
+
+// A child that shares memory and thread-local storage without waiting for its end could take its
+// parent's state for its own.
+GCM_EXPORT int clone(int (*fn)(void*), void* stack, int flags, void* argument, ...) {
+  va_list rest;
+  va_start(rest, argument);
+  auto* parent_tid = va_arg(rest, pid_t*);
+  auto* tls = va_arg(rest, void*);
+  auto* child_tid = va_arg(rest, pid_t*);
+  va_end(rest);
+  if ((flags & (CLONE_VM | CLONE_SETTLS | CLONE_VFORK)) == CLONE_VM) gcm::blocking::Distrust();
+  return GCM_NEXT(clone)(fn, stack, flags, argument, parent_tid, tls, child_tid);
+}
 
 // vfork: the stub calls these around the system call.
 

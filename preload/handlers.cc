@@ -52,7 +52,8 @@ int Set(int signal, const struct sigaction* set, struct sigaction* old) {
   const Handler before = g_handlers[signal].load(std::memory_order_relaxed);
   struct sigaction changed;
   const struct sigaction* given = set;
-  if (set != nullptr && IsFunction(set->sa_sigaction)) {
+  // Who has read the kernel's own answer may give it back.
+  if (set != nullptr && IsFunction(set->sa_sigaction) && set->sa_sigaction != Trampoline) {
     changed = *set;
     changed.sa_sigaction = Trampoline;
     given = &changed;

@@ -23,6 +23,14 @@ GCM_INLINE uintptr_t Leave(ThreadCache* cache) {
   return state;
 }
 
+// Set at any time by any thread; it precedes, in the same thread, the birth that it is about.
+std::atomic<bool> g_distrust{false};
+
+bool IsOwn(const ThreadCache* cache) {
+  return GCM_LIKELY(!g_distrust.load(std::memory_order_relaxed)) ||
+         cache->tid() == process::ThreadId();
+}
+
 void LeaveUnwound() { Leave(t_cache); }
 
 struct Call {
@@ -47,9 +55,12 @@ void Start() {
 
 void SetTrampoline(uintptr_t handler) { world().SetTrampoline(handler); }
 
+void Distrust() { g_distrust.store(true, std::memory_order_relaxed); }
+
 void Run(void (*fn)(void* data), void* data) {
   ThreadCache* cache = heap().Cache();
-  if (cache == &g_empty_cache || cache->blocked().entered() || Skips(Skip::publish)) {
+  if (cache == &g_empty_cache || cache->blocked().entered() || Skips(Skip::publish) ||
+      !IsOwn(cache)) {
     fn(data);
     return;
   }
@@ -70,7 +81,7 @@ HandlerScope::~HandlerScope() {
 
 void EnterVfork(uintptr_t sp, const uintptr_t* registers) {
   ThreadCache* cache = heap().Cache();
-  if (cache == &g_empty_cache || cache->blocked().entered()) return;
+  if (cache == &g_empty_cache || cache->blocked().entered() || !IsOwn(cache)) return;
   for (unsigned i = 0; i < ThreadCache::kSavedRegisters; ++i) {
     StoreRelaxed(&cache->vfork_registers()[i], registers[i]);
   }

@@ -20,6 +20,10 @@ void SetTrampoline(uintptr_t handler);
 // Nested calls publish nothing.
 void Run(void (*fn)(void* data), void* data);
 
+// From now on a thread proves that its cache is its own before it publishes: somebody has made a
+// process or thread that shares another's thread-local storage.
+void Distrust();
+
 // Around a handler of the program: the interrupted thread may have been published.
 class HandlerScope {
  public:

@@ -177,6 +177,29 @@ bool World::StopNewThreads(bool* found_new) {
   return true;
 }
 
+// A thread that shares the thread-local storage of one that is held may be the one that has
+// published: then the other runs, and gets the signal after all.
+void World::SignalSharers(bool* any) {
+  const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  *any = false;
+  for (size_t i = 0; i < g_threads.count(); ++i) {
+    if (g_threads.at(i).held != nullptr) continue;
+    const uintptr_t tls = g_threads.at(i).Read().tls;
+    for (size_t j = 0; j < g_threads.count(); ++j) {
+      ThreadRecord& held = g_threads.at(j);
+      if (held.held == nullptr || held.Read().tls != tls) continue;
+      const int tid = held.Read().tid;
+      held.held->blocked().Release();
+      held.held = nullptr;
+      held.MarkStopped(0);
+      held.Expect(epoch);
+      ++signalled_;
+      *any = true;
+      if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&held, epoch);
+    }
+  }
+}
+
 void World::GiveUp(uint32_t epoch) {
   for (size_t i = 0; i < g_threads.count(); ++i) {
     if (!g_threads.at(i).StoppedIn(epoch)) Unclaim(&g_threads.at(i), epoch);
@@ -241,9 +264,10 @@ bool World::Stop(const char** why) {
   }
   may_hold_ = stop_signal::OnlyHandler(trampoline_);
   if (may_hold_ && !HoldPublished()) return Fail(why, "there is no memory");
-  for (bool found_new = true; found_new;) {
+  for (bool found_new = true, found_sharers = false; found_new || found_sharers;) {
     if (!StopNewThreads(&found_new)) return Fail(why, "the threads cannot be enumerated");
     if (!AwaitStopped(why)) return Fail(why, "");
+    SignalSharers(&found_sharers);
   }
   return true;
 }

@@ -46,6 +46,7 @@ class World {
   bool HoldPublished();
   bool HoldLate(ThreadRecord* record);
   bool StopNewThreads(bool* found_new);
+  void SignalSharers(bool* any);
   bool AwaitStopped(const char** why);
   void GiveUp(uint32_t epoch);
 

@@ -102,6 +102,7 @@ class alignas(64) ThreadCache {
 
   BlockedState& blocked() { return blocked_; }
   // Of the thread that has the cache.
+  int tid() const { return tid_; }
   uintptr_t thread_pointer() const { return thread_pointer_; }
   static constexpr unsigned kSavedRegisters = 8;
   // Its registers while it waits in vfork, where its stack is another's.
