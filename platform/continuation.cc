@@ -1,7 +1,12 @@
 #include "platform/continuation.h"
 
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
+
+#include "platform/waiting_calls.h"
 
 #if defined(__x86_64__)
 namespace gcm::interrupted_call {
@@ -62,6 +67,39 @@ How Classify(Call* call) {
       return How::kSocket;
     default:
       return How::kNot;
+  }
+}
+
+bool MayBeInterrupted(const Call& call, bool seen) {
+  switch (call.number) {
+    case SYS_futex: {
+      const long operation = call.arguments[1] & FUTEX_CMD_MASK;
+      return operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET;
+    }
+    case SYS_fcntl:
+      return call.arguments[1] == F_SETLKW || call.arguments[1] == 38;  // F_OFD_SETLKW
+    case SYS_open:                                                      // a FIFO
+    case SYS_openat:
+    case SYS_getrandom:  // much, or before the kernel has enough
+      return seen;
+    default:
+      return kWaitingCalls.Has(call.number);
+  }
+}
+
+Shortened HowShortened(const Call& call) {
+  switch (call.number) {
+    case SYS_write:
+    case SYS_sendto:
+      return {1, 2};
+    case SYS_recvfrom:
+      return (call.arguments[3] & MSG_WAITALL) != 0 ? Shortened{1, 2} : Shortened{};
+    case SYS_getrandom:
+      return {0, 1};
+    case SYS_sendfile:  // the kernel moves the offset itself
+      return {-1, 3};
+    default:
+      return {};
   }
 }
 

@@ -22,6 +22,13 @@ struct Call {
   unsigned timeout;  // which argument
 };
 
+inline bool operator==(const Call& a, const Call& b) {
+  for (unsigned i = 0; i < 6; ++i) {
+    if (a.arguments[i] != b.arguments[i]) return false;
+  }
+  return a.number == b.number;
+}
+
 // struct io_uring_getevents_arg of <linux/io_uring.h>; Linux 5.11.
 struct RingArgument {
   uint64_t mask;
@@ -32,6 +39,17 @@ constexpr long kRingGetEvents = 1, kRingExtended = 8, kRingAbsolute = 1 << 5;
 
 // Of a call that has returned EINTR. Sets call->timeout for How::kTimespec.
 How Classify(Call* call);
+// Whether a call that is about to be entered anew may end with EINTR instead: it may wait, and is
+// none that the kernel always restarts. `seen`: it was seen waiting.
+bool MayBeInterrupted(const Call& call, bool seen);
+
+// A transfer that a signal may cut short: which arguments are its memory (-1: none that moves) and
+// its length (-1: it is none).
+struct Shortened {
+  int memory = -1;
+  int length = -1;
+};
+Shortened HowShortened(const Call& call);
 
 }  // namespace gcm::interrupted_call
 #endif

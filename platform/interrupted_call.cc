@@ -45,31 +45,49 @@ std::atomic<void (*)(void (*)(void*), void*)> g_around{nullptr};
 // to be entered anew.
 GCM_TLS uint32_t t_handlers = 0;
 GCM_TLS uint32_t t_stops = 0;
-GCM_TLS uintptr_t t_again_pc = 0;
-GCM_TLS uintptr_t t_again_sp = 0;
+struct Place {
+  uintptr_t pc, sp;
+  bool operator==(const Place&) const = default;
+};
+GCM_TLS Place t_again{};
+GCM_TLS bool t_again_always = false;  // by whatever handler
 // Where the program's last handler that interrupted a call returns to.
-GCM_TLS uintptr_t t_eintr_pc = 0;
-GCM_TLS uintptr_t t_eintr_sp = 0;
+GCM_TLS Place t_eintr{};
+// The last call that was continued: a loop comes back to it, and may not be seen waiting then.
+GCM_TLS Place t_last{};
+GCM_TLS Call t_last_call{};
+GCM_TLS uint64_t t_last_deadline = 0;
 
 constexpr size_t kSyscallSize = 2;
 
-bool BehindSyscall(uintptr_t pc) {
-  const auto* code = PointerTo<const unsigned char>(pc - kSyscallSize);
+bool IsSyscallAt(uintptr_t pc) {
+  const auto* code = PointerTo<const unsigned char>(pc);
   return pc > 4096 && code[0] == 0x0f && code[1] == 0x05;
+}
+
+Place PlaceOf(const greg_t* g) {
+  return {static_cast<uintptr_t>(g[REG_RIP]), static_cast<uintptr_t>(g[REG_RSP])};
+}
+
+Call CallOf(const greg_t* g, long number) {
+  return {number, {g[REG_RDI], g[REG_RSI], g[REG_RDX], g[REG_R10], g[REG_R8], g[REG_R9]}, 0};
 }
 
 // The number of the call behind which the context stands, -1 if it cannot be told, or if it is the
 // program's own handler that has interrupted it.
-long NumberBefore(uintptr_t pc, uintptr_t sp, Hint hint) {
-  if (hint.number >= 0 && hint.pc == pc) return hint.number;
-  if (pc == t_eintr_pc && sp == t_eintr_sp) return -1;
+long NumberBefore(const greg_t* g, Hint hint) {
+  const Place place = PlaceOf(g);
+  if (hint.number >= 0 && hint.pc == place.pc) return hint.number;
+  if (place == t_eintr) return -1;
+  if (place.pc == AddressOf(GcmNumberedEnd)) return g[REG_RBX];
   // mov $number, %eax; syscall
-  if (pc % 4096 < 7) return -1;
-  const auto* code = PointerTo<const unsigned char>(pc - 7);
-  if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05) return -1;
-  uint32_t number;
-  memcpy(&number, code + 1, sizeof(number));
-  return number < 1024 ? static_cast<long>(number) : -1;
+  const auto* code = PointerTo<const unsigned char>(place.pc - 7);
+  if (place.pc % 4096 >= 7 && code[0] == 0xb8) {
+    uint32_t number;
+    memcpy(&number, code + 1, sizeof(number));
+    if (number < 1024) return static_cast<long>(number);
+  }
+  return place == t_last && CallOf(g, t_last_call.number) == t_last_call ? t_last_call.number : -1;
 }
 
 uint64_t MaskOf(const ucontext_t* context) {
@@ -98,11 +116,14 @@ struct Wait {
 
 void CallInHandler(void* data) {
   auto* wait = static_cast<Wait*>(data);
-  SetMask(MaskOf(wait->context));
-  wait->result = wait->call->number == SYS_restart_syscall
-                     ? GcmRestartSyscall()
-                     : GcmCountedSyscall(wait->call->number, wait->call->arguments, &t_handlers,
-                                         wait->handlers);
+  const uint64_t mask = MaskOf(wait->context);
+  if (wait->call->number == SYS_restart_syscall) {
+    wait->result = GcmRestartSyscall(&mask);
+  } else {
+    SetMask(mask);
+    wait->result =
+        GcmCountedSyscall(wait->call->number, wait->call->arguments, &t_handlers, wait->handlers);
+  }
   SetMask(~uint64_t{0});
 }
 
@@ -169,8 +190,8 @@ long WaitWithTimeout(Call call, How how, const ucontext_t* context) {
 }
 
 // Waits until the socket is ready, which is when the call is to be entered anew (true), or for the
-// rest of its timeout: then *result is the call's.
-bool WaitForSocket(const Call& call, const ucontext_t* context, long* result) {
+// rest of its timeout: then *result is the call's. `again`: it was continued before.
+bool WaitForSocket(const Call& call, bool again, const ucontext_t* context, long* result) {
   const bool reads = call.number == SYS_read || call.number == SYS_readv ||
                      call.number == SYS_recvfrom || call.number == SYS_recvmsg ||
                      call.number == SYS_recvmmsg || call.number == SYS_accept ||
@@ -182,8 +203,18 @@ bool WaitForSocket(const Call& call, const ucontext_t* context, long* result) {
       (time.tv_sec == 0 && time.tv_usec == 0)) {
     return true;
   }
-  const Deadline deadline(
+  Deadline deadline(
       Nanoseconds(static_cast<uint64_t>(time.tv_sec), static_cast<uint64_t>(time.tv_usec) * 1000));
+  int domain = 0;
+  size = sizeof(domain);
+  Syscall(SYS_getsockopt, call.arguments[0], SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  if (call.number == SYS_connect && domain == AF_UNIX) {
+    // Its readiness says nothing: it is entered anew again and again, with one deadline.
+    if (again) deadline.at = Min(deadline.at, t_last_deadline);
+    t_last_deadline = deadline.at;
+    *result = -EAGAIN;
+    return deadline.Left() != 0;
+  }
   pollfd descriptor{static_cast<int>(call.arguments[0]),
                     static_cast<short>(reads ? POLLIN : POLLOUT), 0};
   Call poll{SYS_poll, {SyscallArg(&descriptor), 1, 0, 0, 0, 0}, 0};
@@ -198,22 +229,23 @@ bool WaitForSocket(const Call& call, const ucontext_t* context, long* result) {
 
 // A transfer that the signal has cut short goes on, `done` bytes (or submissions) are through.
 long Transfer(Call call, long done, const ucontext_t* context) {
-  const bool ring = call.number == 426 && (call.arguments[3] & kRingGetEvents) != 0;
-  const bool all = call.number == SYS_write || call.number == SYS_sendto ||
-                   (call.number == SYS_recvfrom && (call.arguments[3] & MSG_WAITALL) != 0);
-  if (!ring && !all) return done;
   Wait wait{&call, context, LoadRelaxed(&t_handlers), 0};
-  if (ring) {
-    call.arguments[1] = 0;
+  if (call.number == 426 && (call.arguments[3] & kRingGetEvents) != 0) {
+    call.arguments[1] = 0;  // all is submitted; the completions have not come yet
     while (!InHandler(&wait)) continue;
     return done;
   }
-  if ((Syscall(SYS_fcntl, call.arguments[0], F_GETFL) & O_NONBLOCK) != 0) return done;
-  while (done < call.arguments[2]) {
-    Call rest = call;
-    rest.arguments[1] += done;
-    rest.arguments[2] -= done;
-    wait.call = &rest;
+  const Shortened shortened = HowShortened(call);
+  if (shortened.length < 0) return done;
+  if (call.number != SYS_getrandom &&
+      (Syscall(SYS_fcntl, call.arguments[0], F_GETFL) & O_NONBLOCK) != 0) {
+    return done;
+  }
+  const long whole = call.arguments[shortened.length];
+  const long start = shortened.memory < 0 ? 0 : call.arguments[shortened.memory];
+  while (done < whole) {
+    call.arguments[shortened.length] = whole - done;
+    if (shortened.memory >= 0) call.arguments[shortened.memory] = start + done;
     if (!InHandler(&wait)) continue;
     if (wait.result <= 0) break;
     done += wait.result;
@@ -221,22 +253,15 @@ long Transfer(Call call, long done, const ucontext_t* context) {
   return done;
 }
 
-Call CallOf(const greg_t* g, long number) {
-  return {number, {g[REG_RDI], g[REG_RSI], g[REG_RDX], g[REG_R10], g[REG_R8], g[REG_R9]}, 0};
-}
-
-// The call that is interrupted is one that goes on in a handler of ours. True: so it was.
-bool ContinueOurs(const ucontext_t* context) {
-  const greg_t* g = context->uc_mcontext.gregs;
+// A restart_syscall of ours is interrupted, or is about to begin. Does not return then.
+void RestartAgain(const greg_t* g) {
   const auto pc = static_cast<uintptr_t>(g[REG_RIP]);
-  if (pc == AddressOf(GcmCountedEnd)) return true;  // InHandler goes on
-  if (pc != AddressOf(GcmRestartEnd)) return false;
+  if (pc < AddressOf(GcmRestartAgain) || pc > AddressOf(GcmRestartEnd)) return;
+  if (pc == AddressOf(GcmRestartEnd) && g[REG_RAX] != -EINTR) return;
   uintptr_t registers[] = {static_cast<uintptr_t>(g[REG_RSP]), static_cast<uintptr_t>(g[REG_RBX]),
                            static_cast<uintptr_t>(g[REG_RBP]), static_cast<uintptr_t>(g[REG_R12]),
                            static_cast<uintptr_t>(g[REG_R13]), static_cast<uintptr_t>(g[REG_R14]),
                            static_cast<uintptr_t>(g[REG_R15])};
-  // rt_sigreturn would make the kernel forget the rest.
-  SetMask(MaskOf(context));
   GcmRestartFrom(registers);
 }
 
@@ -246,22 +271,31 @@ void Continue(ucontext_t* context, Hint hint) {
   greg_t* g = context->uc_mcontext.gregs;
   StoreRelaxed(&t_stops, LoadRelaxed(&t_stops) + 1);
   if (Skips(Skip::restart)) return;
-  const auto pc = static_cast<uintptr_t>(g[REG_RIP]);
+  RestartAgain(g);
+  const Place place = PlaceOf(g);
   const long result = g[REG_RAX];
-  if (result != -EINTR && (result <= 0 || hint.number < 0)) return;
-  if (!BehindSyscall(pc)) return;
-  if (result > 0) {
-    if (hint.pc != pc) return;
-    g[REG_RAX] = Transfer(CallOf(g, hint.number), result, context);
+  if (result >= 0 && IsSyscallAt(place.pc)) {
+    // The kernel restarts it.
+    const bool seen = hint.number == result && hint.pc == place.pc + kSyscallSize;
+    if (!MayBeInterrupted(CallOf(g, result), seen)) return;
+    t_again = place;
+    t_again_always = false;
     return;
   }
-  if (ContinueOurs(context)) return;
-  const auto sp = static_cast<uintptr_t>(g[REG_RSP]);
-  Call call = CallOf(g, NumberBefore(pc, sp, hint));
-  How how = Classify(&call);
+  if ((result != -EINTR && result <= 0) || !IsSyscallAt(place.pc - kSyscallSize)) return;
+  if (place.pc == AddressOf(GcmCountedEnd)) return;  // InHandler goes on
+  if (result > 0) {
+    g[REG_RAX] = Transfer(CallOf(g, NumberBefore(g, hint)), result, context);
+    return;
+  }
+  Call call = CallOf(g, NumberBefore(g, hint));
+  const How how = Classify(&call);
+  if (how == How::kNot) return;
+  const bool again = place == t_last && call == t_last_call;
+  t_last = place;
+  t_last_call = call;
   switch (how) {
     case How::kNot:
-      return;
     case How::kAgain:
       break;
     case How::kRemembered: {
@@ -273,7 +307,7 @@ void Continue(ucontext_t* context, Hint hint) {
     }
     case How::kSocket: {
       long answer = 0;
-      if (WaitForSocket(call, context, &answer)) break;
+      if (WaitForSocket(call, again, context, &answer)) break;
       g[REG_RAX] = answer;
       return;
     }
@@ -286,23 +320,24 @@ void Continue(ucontext_t* context, Hint hint) {
   if (ProgramSignalPending(context)) return;
   g[REG_RAX] = call.number;
   g[REG_RIP] -= kSyscallSize;
-  t_again_pc = static_cast<uintptr_t>(g[REG_RIP]);
-  t_again_sp = sp;
+  t_again = PlaceOf(g);
+  t_again_always = true;
 }
 
-void BeforeHandler(ucontext_t* context) {
+void BeforeHandler(ucontext_t* context, bool restarts) {
   StoreRelaxed(&t_handlers, LoadRelaxed(&t_handlers) + 1);
   greg_t* g = context->uc_mcontext.gregs;
-  const auto pc = static_cast<uintptr_t>(g[REG_RIP]), sp = static_cast<uintptr_t>(g[REG_RSP]);
-  if (pc == t_again_pc && sp == t_again_sp) {
-    t_again_pc = 0;
-    g[REG_RAX] = -EINTR;
-    g[REG_RIP] += kSyscallSize;
+  const Place place = PlaceOf(g);
+  if (place == t_again) {
+    t_again = {};
+    if (t_again_always || !restarts) {
+      g[REG_RAX] = -EINTR;
+      g[REG_RIP] += kSyscallSize;
+    }
   }
   if (g[REG_RAX] == -EINTR) {
-    t_eintr_pc = static_cast<uintptr_t>(g[REG_RIP]);
-    t_eintr_sp = sp;
-  } else if (pc >= AddressOf(GcmCountedBegin) && pc < AddressOf(GcmCountedEnd)) {
+    t_eintr = PlaceOf(g);
+  } else if (place.pc >= AddressOf(GcmCountedBegin) && place.pc < AddressOf(GcmCountedEnd)) {
     g[REG_RIP] = SyscallArg(GcmCountedAborted);
   }
 }
@@ -314,7 +349,7 @@ void SetAround(void (*run)(void (*fn)(void* data), void* data)) {
 #else
 
 void Continue(ucontext_t*, Hint) {}
-void BeforeHandler(ucontext_t*) {}
+void BeforeHandler(ucontext_t*, bool) {}
 void SetAround(void (*)(void (*)(void*), void*)) {}
 
 #endif

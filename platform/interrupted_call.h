@@ -28,9 +28,9 @@ Hint Read(int tid);
 // In the handler of our signal, when all else is done, with all signals blocked.
 void Continue(ucontext_t* context, Hint hint);
 
-// Before a handler of the program runs, with its context: a call that Continue was about to enter
-// anew has been interrupted by the program now.
-void BeforeHandler(ucontext_t* context);
+// Before a handler of the program runs, with its context: a call that was about to be entered anew
+// after a stop is interrupted by the program now. `restarts`: it was installed with SA_RESTART.
+void BeforeHandler(ucontext_t* context, bool restarts);
 
 // run(fn, data) calls fn(data) with the calling thread published as blocked. While one thread runs.
 void SetAround(void (*run)(void (*fn)(void* data), void* data));

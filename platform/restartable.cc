@@ -27,14 +27,53 @@ GcmCountedAborted:
   .cfi_endproc
   .size GcmCountedSyscall, .-GcmCountedSyscall
 
-  .globl GcmRestartSyscall, GcmRestartEnd
-  .hidden GcmRestartSyscall, GcmRestartEnd
+  .globl GcmNumberedSyscall, GcmNumberedEnd
+  .hidden GcmNumberedSyscall, GcmNumberedEnd
+  .type GcmNumberedSyscall, @function
+GcmNumberedSyscall:
+  .cfi_startproc
+  pushq %rbx
+  .cfi_adjust_cfa_offset 8
+  .cfi_offset %rbx, -16
+  movq %rdi, %rbx
+  movq %rdi, %rax
+  movq 0(%rsi), %rdi
+  movq 16(%rsi), %rdx
+  movq 24(%rsi), %r10
+  movq 32(%rsi), %r8
+  movq 40(%rsi), %r9
+  movq 8(%rsi), %rsi
+  syscall
+GcmNumberedEnd:
+  popq %rbx
+  .cfi_adjust_cfa_offset -8
+  .cfi_restore %rbx
+  ret
+  .cfi_endproc
+  .size GcmNumberedSyscall, .-GcmNumberedSyscall
+
+  .globl GcmRestartSyscall, GcmRestartAgain, GcmRestartEnd
+  .hidden GcmRestartSyscall, GcmRestartAgain, GcmRestartEnd
   .type GcmRestartSyscall, @function
 GcmRestartSyscall:
   .cfi_startproc
+  pushq %rbx
+  .cfi_adjust_cfa_offset 8
+  .cfi_offset %rbx, -16
+  movq %rdi, %rbx
+GcmRestartAgain:
+  movl $14, %eax
+  movl $2, %edi
+  movq %rbx, %rsi
+  xorl %edx, %edx
+  movl $8, %r10d
+  syscall
   movl $219, %eax
   syscall
 GcmRestartEnd:
+  popq %rbx
+  .cfi_adjust_cfa_offset -8
+  .cfi_restore %rbx
   ret
   .cfi_endproc
   .size GcmRestartSyscall, .-GcmRestartSyscall
@@ -50,7 +89,7 @@ GcmRestartFrom:
   movq 32(%rdi), %r13
   movq 40(%rdi), %r14
   movq 48(%rdi), %r15
-  jmp GcmRestartSyscall
+  jmp GcmRestartAgain
   .size GcmRestartFrom, .-GcmRestartFrom
   .popsection
 )");

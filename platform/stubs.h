@@ -2,66 +2,6 @@
 // the file that gives them their names. `name` is a string literal.
 #pragma once
 
-#include <sys/syscall.h>
-
-#include "platform/base.h"
-
-namespace gcm {
-
-// 512 bits: the system calls that may wait for long.
-struct WaitingCalls {
-  uint64_t words[8] = {};
-  constexpr void Add(long number) { words[number / 64] |= uint64_t{1} << number % 64; }
-};
-constexpr WaitingCalls MakeWaitingCalls() {
-  constexpr long kCalls[] = {
-    SYS_read,
-    SYS_readv,
-    SYS_recvfrom,
-    SYS_recvmsg,
-    SYS_recvmmsg,
-    SYS_write,
-    SYS_writev,
-    SYS_sendto,
-    SYS_sendmsg,
-    SYS_sendmmsg,
-    SYS_accept,
-    SYS_accept4,
-    SYS_connect,
-    SYS_ppoll,
-    SYS_pselect6,
-    SYS_epoll_pwait,
-    SYS_nanosleep,
-    SYS_clock_nanosleep,
-    SYS_rt_sigtimedwait,
-    SYS_rt_sigsuspend,
-    SYS_semop,
-    SYS_semtimedop,
-    SYS_msgrcv,
-    SYS_msgsnd,
-    SYS_io_getevents,
-    SYS_futex,
-    SYS_wait4,
-    SYS_waitid,
-    SYS_flock,
-    426 /* io_uring_enter */,
-    441 /* epoll_pwait2 */,
-    449 /* futex_waitv */,
-#if defined(__x86_64__)
-    SYS_poll,
-    SYS_select,
-    SYS_epoll_wait,
-    SYS_pause,
-    333 /* io_pgetevents */,
-#else
-    292 /* io_pgetevents */,
-#endif
-  };
-  WaitingCalls set;
-  for (long number : kCalls) set.Add(number);
-  return set;
-}
-
 #if defined(__x86_64__)
 
 // pid_t NAME(void): vfork. BEFORE(sp, registers) is called first, with the caller's stack pointer
@@ -110,5 +50,3 @@ constexpr WaitingCalls MakeWaitingCalls() {
   "\n.popsection\n"
 
 #endif
-
-}  // namespace gcm

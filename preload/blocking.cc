@@ -11,8 +11,10 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/msg.h>
+#include <sys/random.h>
 #include <sys/select.h>
 #include <sys/sem.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -24,9 +26,11 @@
 #include <cstring>
 
 #include "platform/process.h"
+#include "platform/restartable.h"
 #include "platform/signal.h"
 #include "platform/stubs.h"
 #include "platform/syscall.h"
+#include "platform/waiting_calls.h"
 #include "preload/family.h"
 #include "preload/wrapped.h"
 
@@ -89,6 +93,9 @@ GCM_PUBLISHED(int, accept, (int fd, sockaddr* from, socklen_t* size), (fd, from,
 GCM_PUBLISHED(int, accept4, (int fd, sockaddr* from, socklen_t* size, int flags),
               (fd, from, size, flags))
 GCM_PUBLISHED(int, connect, (int fd, const sockaddr* to, socklen_t size), (fd, to, size))
+
+GCM_PUBLISHED(ssize_t, sendfile, (int to, int from, off_t* offset, size_t n), (to, from, offset, n))
+GCM_PUBLISHED(ssize_t, getrandom, (void* to, size_t n, unsigned flags), (to, n, flags))
 
 GCM_PUBLISHED(int, poll, (pollfd * fds, nfds_t n, int time), (fds, n, time))
 GCM_PUBLISHED(int, ppoll, (pollfd * fds, nfds_t n, const timespec* time, const sigset_t* mask),
@@ -212,12 +219,12 @@ asm(GCM_VFORK_STUB("vfork", "GcmBeforeVfork", "GcmAfterVfork"));
 // syscall: those that may wait come here, all others go to libc's.
 
 __attribute__((visibility("hidden"),
-               used)) extern constinit const gcm::WaitingCalls GcmWaitingCalls =
-    gcm::MakeWaitingCalls();
+               used)) extern constinit const gcm::WaitingCalls GcmWaitingCalls = gcm::kWaitingCalls;
 
 __attribute__((visibility("hidden"), used)) long GcmPlainSyscall(long number, long a, long b,
                                                                  long c, long d, long e, long f) {
-  long result = gcm::RawSyscall(number, a, b, c, d, e, f);
+  const long arguments[] = {a, b, c, d, e, f};
+  long result = gcm::KnownSyscall(number, arguments);
   if (!gcm::SyscallFailed(result)) return result;
   errno = static_cast<int>(-result);
   return -1;

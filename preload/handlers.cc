@@ -24,11 +24,13 @@ using Handler = void (*)(int, siginfo_t*, void*);
 
 constexpr int kSignals = 65;
 std::atomic<Handler> g_handlers[kSignals];
+std::atomic<uint64_t> g_restarts{0};  // a bit for each signal: SA_RESTART
 Mutex g_lock;
 std::atomic<uint64_t> g_interrupting{0};  // as siginterrupt(3) said
 
 void Trampoline(int signal, siginfo_t* info, void* context) {
-  interrupted_call::BeforeHandler(static_cast<ucontext_t*>(context));
+  const bool restarts = (g_restarts.load(std::memory_order_relaxed) >> (signal - 1) & 1) != 0;
+  interrupted_call::BeforeHandler(static_cast<ucontext_t*>(context), restarts);
   // pairs with: the release in Set
   Handler handler = g_handlers[signal].load(std::memory_order_acquire);
   if (GCM_LIKELY(!t_cache->blocked().entered())) {
@@ -44,8 +46,13 @@ bool IsFunction(Handler handler) { return AddressOf(reinterpret_cast<void*>(hand
 
 int Set(int signal, const struct sigaction* set, struct sigaction* old) {
   auto* next = GCM_NEXT(sigaction);
-  if (signal <= 0 || signal >= kSignals || process::SharesParentMemory()) {
-    return next(signal, set, old);
+  if (signal <= 0 || signal >= kSignals) return next(signal, set, old);
+  if (process::SharesParentMemory()) {
+    int result = next(signal, set, old);
+    if (result == 0 && old != nullptr && old->sa_sigaction == Trampoline) {
+      old->sa_sigaction = g_handlers[signal].load(std::memory_order_relaxed);
+    }
+    return result;
   }
   SignalsBlocked blocked;
   LockGuard guard(g_lock);
@@ -59,6 +66,12 @@ int Set(int signal, const struct sigaction* set, struct sigaction* old) {
     given = &changed;
     // Known before the first signal. pairs with: the acquire in Trampoline
     g_handlers[signal].store(set->sa_sigaction, std::memory_order_release);
+    const uint64_t bit = uint64_t{1} << (signal - 1);
+    if ((set->sa_flags & SA_RESTART) != 0) {
+      g_restarts.fetch_or(bit, std::memory_order_relaxed);
+    } else {
+      g_restarts.fetch_and(~bit, std::memory_order_relaxed);
+    }
   }
   struct sigaction kernel;
   int result = next(signal, given, &kernel);

@@ -16,6 +16,10 @@ namespace {
 
 constexpr size_t kStackSize = 128 * kKiB;
 constexpr uint64_t kTick = clock::kSecond / 4;
+// A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
+// and with each failure in a row half of that.
+constexpr uint64_t kRetryFactor = 32;
+constexpr unsigned kMaxRetryShift = 5;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 
 template <typename T>
@@ -101,7 +105,7 @@ bool Collector::Relieve(Pressure pressure) {
           pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
       heap().SetTrigger(pacer_.trigger());
       bool done = false;
-      if (verdict != Pacer::Verdict::kNo) {
+      if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
         // Under the same lock: others who found the heap grown are waiting for it.
         done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
                      : verdict == Pacer::Verdict::kGrowth ? "growth"
@@ -112,7 +116,7 @@ bool Collector::Relieve(Pressure pressure) {
     }
   }
   if (!lock_.TryLock()) return false;
-  bool done = Cycle(reason);
+  bool done = clock::Now() >= retry_at_ && Cycle(reason);
   lock_.Unlock();
   return done;
 }
@@ -164,9 +168,12 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   self->last_cycle_.store(end, std::memory_order_relaxed);
   self->UpdateLimit(end);
   if (!self->done_) {
+    self->retry_at_ = end + ((end - begin) * kRetryFactor << Min(self->failures_, kMaxRetryShift));
+    ++self->failures_;
     ledger().TraceSkipped(why);
     return;
   }
+  self->retry_at_ = self->failures_ = 0;
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
   record.number = ledger().cycles() + 1;

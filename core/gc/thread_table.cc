@@ -41,6 +41,7 @@ bool ThreadTable::Reserve(size_t threads) {
     to.stopped_at.store(from.stopped_at.load(std::memory_order_relaxed), std::memory_order_relaxed);
     to.gone = from.gone;
     to.held = from.held;
+    to.shares = from.shares;
     Insert(index, to.tid.load(std::memory_order_relaxed), i);
   }
   records_.store(records, std::memory_order_release);  // pairs with: Find
@@ -54,7 +55,7 @@ ThreadRecord* ThreadTable::Add(int tid) {
   record.Fill({tid, 0, 0, {}});
   record.expected.store(0, std::memory_order_relaxed);
   record.stopped_at.store(0, std::memory_order_relaxed);
-  record.gone = false;
+  record.gone = record.shares = false;
   record.held = nullptr;
   return &record;
 }

@@ -25,6 +25,7 @@ struct ThreadRecord {
   std::atomic<uint32_t> stopped_at;  // the epoch in which the thread has stopped
   bool gone;                         // a zombie, or ended during the stop
   ThreadCache* held;                 // of a thread that waits published; else null
+  bool shares;                       // its thread-local storage, with another: is not held
   std::atomic<uintptr_t> sp, tls, saved_lo, saved_hi;
 
   void Fill(const StoppedThread& thread);

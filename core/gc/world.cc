@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kPatience = clock::kSecond;
 // For threads that cannot take the signal: they block it, or wait where nothing interrupts them.
-constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 20;
+constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 4;
 constexpr uint64_t kFirstLook = clock::kSecond / 1000;
 constexpr size_t kRedZone = 128;
 
@@ -129,6 +129,7 @@ bool World::HoldPublished() {
 // A thread that has published its state only after the walk, and may have blocked the signal.
 bool World::HoldLate(ThreadRecord* record) {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  if (record->shares) return false;
   const int wanted = record->tid.load(std::memory_order_relaxed);
   bool held = false;
   heap().registry().ForEachLive([&](ThreadCache* cache, int tid) {
@@ -191,6 +192,7 @@ void World::SignalSharers(bool* any) {
       const int tid = held.Read().tid;
       held.held->blocked().Release();
       held.held = nullptr;
+      held.shares = true;
       held.MarkStopped(0);
       held.Expect(epoch);
       ++signalled_;
@@ -198,6 +200,8 @@ void World::SignalSharers(bool* any) {
       if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&held, epoch);
     }
   }
+  // They may wait at the end of their calls, where they hear no signal.
+  if (*any) FutexWake(&g_epoch, INT32_MAX);
 }
 
 void World::GiveUp(uint32_t epoch) {

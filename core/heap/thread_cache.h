@@ -187,13 +187,7 @@ class Unstoppable {
   Unstoppable& operator=(const Unstoppable&) = delete;
 
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
-  static bool Defer() {
-    ThreadCache* cache = t_cache;
-    if (cache == &g_empty_cache || cache->critical_.load(std::memory_order_relaxed) == 0)
-      return false;
-    cache->stop_pending_.store(true, std::memory_order_relaxed);
-    return true;
-  }
+  static bool Defer();
   // What a thread calls to be stopped at the end of a section; set by the collector.
   static std::atomic<void (*)()> park;
 
