@@ -49,6 +49,8 @@ def suites(out):
         ("misuse, linked", python + [path("misuse", "run.py"), "-", os.path.join(test, "misuse_static")], {}),
         ("preload", python + [path("preload", "run.py"), so, "--bin", test], {}),
         ("roots", python + [path("roots", "run.py"), so, os.path.join(test, "roots_tests")], {}),
+        ("host", python + [path("host", "run.py"), so, os.path.join(test, "host_tests"), "--hooks",
+                           os.path.join(out, "hooks", "libgcmalloc.so")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
