@@ -32,6 +32,7 @@ void add_test(const char *name, void (*run)(void)) {
 }
 
 void fail(const char *format, ...) {
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
   char text[512];
   va_list arguments;
   va_start(arguments, format);
