@@ -12,31 +12,39 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 SKIPPED = 77
 LIMIT = 60
-# What a test needs beside the defaults.
+# What a test needs beside the defaults; {dir} is a directory of its own.
 SETTINGS = [
+    ("stop_spinning_blocked_by_kernel", {"GCMALLOC_TRACE": "1"}),
+    ("stop_thousand_waiting", {"GCMALLOC_TRACE_JSON": "{dir}/trace.json"}),
     ("moving_*", {"GCMALLOC_POISON": "1"}),
 ]
 # Rules left out, and the tests that must fail then.
 CONTROLS = []
 
 
-def settings(name):
+def settings(name, directory):
     found = {}
     for pattern, values in SETTINGS:
         if fnmatch.fnmatch(name, pattern):
-            found.update(values)
+            found.update((key, value.replace("{dir}", directory)) for key, value in values.items())
     return found
 
 
 def run(lib, binary, name, skips, slack):
+    with tempfile.TemporaryDirectory(prefix="host-test-") as directory:
+        return run_in(directory, lib, binary, name, skips, slack)
+
+
+def run_in(directory, lib, binary, name, skips, slack):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GCMALLOC_", "GCM_TEST_"))}
     # GCM_HOST_ENV="NAME=VALUE NAME=VALUE" runs all tests under other settings.
     env.update(pair.split("=", 1) for pair in os.environ.get("GCM_HOST_ENV", "").split())
-    env.update(settings(name))
+    env.update(settings(name, directory))
     if lib not in ("-", "none"):
         env["LD_PRELOAD"] = os.path.abspath(lib)
     if skips:
