@@ -180,13 +180,14 @@ static void wait_raw_read(struct worker *w) {
 
 static void *signalling_thread(void *data) {
   struct worker *w = data;
-  for (;;) {
+  while (w != NULL) {  // to the end of the process: nobody may wait in vain
     pthread_mutex_lock(&w->mutex);
     ++w->turn;
     pthread_cond_signal(&w->condition);
     pthread_mutex_unlock(&w->mutex);
     nap(0.001);
   }
+  return NULL;
 }
 static void make_condition(struct worker *w) {
   MUST(pthread_mutex_init(&w->mutex, NULL) == 0 && pthread_cond_init(&w->condition, NULL) == 0);
