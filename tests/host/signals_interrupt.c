@@ -9,6 +9,8 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,6 +62,43 @@ static long raw_sigtimedwait(void) {
 }
 static long libc_sem_wait(void) { return sem_wait(&semaphore); }
 static long libc_pause(void) { return pause(); }
+
+// With the signal blocked outside of the call, and let in by the call's own mask: it comes in there only, and the
+// mask is what it was afterwards.
+static sigset_t usr1_blocked, usr1_open;
+static long judge_mask(long result) {
+  const int before = errno;
+  sigset_t now;
+  MUST(pthread_sigmask(SIG_SETMASK, NULL, &now) == 0 && sigismember(&now, SIGUSR1) == 1);
+  errno = before;
+  return result;
+}
+static void block_usr1(void) {
+  sigemptyset(&usr1_blocked);
+  sigemptyset(&usr1_open);
+  sigaddset(&usr1_blocked, SIGUSR1);
+  MUST(pthread_sigmask(SIG_SETMASK, &usr1_blocked, NULL) == 0);
+}
+static long libc_ppoll(void) {
+  struct pollfd one = entry();
+  return judge_mask(ppoll(&one, 1, NULL, &usr1_open));
+}
+static long raw_ppoll(void) {
+  struct pollfd one = entry();
+  return judge_mask(syscall(SYS_ppoll, &one, 1, NULL, &usr1_open, 8));
+}
+static long libc_pselect(void) {
+  const struct timespec time = {60, 0};
+  return judge_mask(pselect(0, NULL, NULL, NULL, &time, &usr1_open));
+}
+static long libc_sigsuspend(void) { return judge_mask(sigsuspend(&usr1_open)); }
+static long raw_sigsuspend(void) { return judge_mask(syscall(SYS_rt_sigsuspend, &usr1_open, 8)); }
+static long libc_epoll_pwait(void) {
+  static int epoll = -1;
+  if (epoll < 0) epoll = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event;
+  return judge_mask(epoll_pwait(epoll, &event, 1, 60000, &usr1_open));
+}
 
 static void *calling_thread(void *unused) {
   put(&caller, own_tid());
@@ -128,3 +167,14 @@ TEST(interrupted_raw_nanosleep) { run(raw_nanosleep); }
 TEST(interrupted_raw_sigtimedwait) { run(raw_sigtimedwait); }
 TEST(interrupted_libc_sem_wait) { run(libc_sem_wait); }
 TEST(interrupted_libc_pause) { run(libc_pause); }
+
+static void run_masked(long (*call)(void)) {
+  block_usr1();
+  run(call);
+}
+TEST(interrupted_masked_libc_ppoll) { run_masked(libc_ppoll); }
+TEST(interrupted_masked_raw_ppoll) { run_masked(raw_ppoll); }
+TEST(interrupted_masked_libc_pselect) { run_masked(libc_pselect); }
+TEST(interrupted_masked_libc_sigsuspend) { run_masked(libc_sigsuspend); }
+TEST(interrupted_masked_raw_sigsuspend) { run_masked(raw_sigsuspend); }
+TEST(interrupted_masked_libc_epoll_pwait) { run_masked(libc_epoll_pwait); }
