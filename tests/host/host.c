@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,7 +194,19 @@ void must_be_scanned(int n) {
   }
 }
 
+// A test that goes wrong may block every signal, and what it queues is taken from what all of the user's
+// processes may queue: it shall neither run on for ever nor leave them without.
+static void limit(void) {
+  const struct rlimit time = {100, 100};
+  struct rlimit signals;
+  setrlimit(RLIMIT_CPU, &time);
+  getrlimit(RLIMIT_SIGPENDING, &signals);
+  if (signals.rlim_cur > 30000) signals.rlim_cur = 30000;
+  setrlimit(RLIMIT_SIGPENDING, &signals);
+}
+
 int main(int argc, char **argv) {
+  limit();
   setvbuf(stdout, NULL, _IONBF, 0);
   *(void **)&collect_function = dlsym(RTLD_DEFAULT, "gcmalloc_collect");
   if (argc != 2) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -85,10 +86,14 @@ TEST(stop_spinning_blocked_by_kernel) {
   pthread_t thread;
   MUST(pthread_create(&thread, NULL, spinning_thread, &spinner) == 0);
   spin_until(&ready, 1);
+  const unsigned long long queued = status_number(own_tid(), "SigQ", 10);
   const double begin = seconds();
   const bool collected = collect();
   if (seconds() - begin > kBound) fail("the collection took %.1f s", seconds() - begin);
   churn();
+  // The queue belongs to all processes of the user: a thread that takes no signal is not sent them again and again.
+  const unsigned long long queued_now = status_number(own_tid(), "SigQ", 10);
+  if (queued_now > queued + 100) fail("%llu signals are queued, %llu were", queued_now, queued);
   if (!collected) {
     char text[4096] = {0};
     MUST(pread(said, text, sizeof text - 1, 0) >= 0);
@@ -97,6 +102,32 @@ TEST(stop_spinning_blocked_by_kernel) {
   put(&go, 1);
   spin_until(&ready, 2);
   must_collect(20);
+  put(&go, 2);
+  MUST(pthread_join(thread, NULL) == 0);
+}
+
+// The queue of signals is full: a signal that carries a value cannot be sent.
+TEST(stop_full_signal_queue) {
+  if (!collector()) skip("no collector here");
+  struct spinner spinner = {block_by_libc, NULL};
+  pthread_t thread;
+  MUST(pthread_create(&thread, NULL, spinning_thread, &spinner) == 0);
+  spin_until(&ready, 1);
+  must_collect(1);
+  struct rlimit few;
+  MUST(getrlimit(RLIMIT_SIGPENDING, &few) == 0);
+  few.rlim_cur = status_number(own_tid(), "SigQ", 10) + 20;
+  MUST(setrlimit(RLIMIT_SIGPENDING, &few) == 0);
+  block_by_libc();
+  while (sigqueue(getpid(), SIGRTMIN + 8, (union sigval){.sival_int = 1}) == 0) {
+  }
+  MUST(errno == EAGAIN);
+  for (int i = 0; i < 3; ++i) {
+    const double begin = seconds();
+    collect();
+    if (seconds() - begin > kBound) fail("a collection took %.1f s", seconds() - begin);
+    churn();
+  }
   put(&go, 2);
   MUST(pthread_join(thread, NULL) == 0);
 }
