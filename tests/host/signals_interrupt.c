@@ -116,7 +116,7 @@ static void *calling_thread(void *unused) {
 static bool await_return(int round) {
   const double begin = seconds();
   while (get(&returned) < round) {
-    if (seconds() - begin > slack()) return false;
+    if (seconds() - begin > 1 + slack()) return false;
     nap(0.0002);
   }
   return true;
