@@ -17,6 +17,9 @@ void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void*
 unsigned ThreadCount();
 // The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.
 char ThreadState(int tid);
+// The signals that wait for the thread or for the whole process, bit n - 1 for signal n, whether
+// blocked or not; all bits when that cannot be read.
+uint64_t PendingSignals(int tid);
 
 // The soft limit of a resource in bytes, SIZE_MAX when there is none.
 size_t AddressSpaceLimit();

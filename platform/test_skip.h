@@ -11,7 +11,10 @@ namespace gcm {
 #define GCM_TEST_SKIPS(X)                                                                   \
   X(restart)    /* interrupted system calls are not continued after a stop */               \
   X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */ \
-  X(trampoline) /* the program's handlers run although the world is stopped */
+  X(trampoline) /* the program's handlers run although the world is stopped */              \
+  /* The root scan leaves out one kind of place each. */                                    \
+  X(sigqueue)  /* values of queued signals */                                               \
+  X(mq_notify) /* values of message queues' notifications */
 
 enum class Skip : unsigned {
 #define GCM_SKIP_NAME(name) name,

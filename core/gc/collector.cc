@@ -5,6 +5,7 @@
 #include "core/base/metadata.h"
 #include "core/base/options.h"
 #include "core/gc/blocking.h"
+#include "core/gc/kernel_values.h"
 #include "core/gc/sweeper.h"
 #include "platform/clock.h"
 #include "platform/process.h"
@@ -215,6 +216,7 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
 
 void Collector::AfterForkInChild() {
   lock_.Reset();
+  kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
   world().AfterForkInChild();
 }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/gc/kernel_values.h"
 #include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
@@ -33,7 +34,8 @@ void ScanLines(const char* path, const char* label, char separator, Marker* mark
 
 }  // namespace
 
-void ScanKernelRoots(Marker* marker) {
+void ScanKernelRoots(Marker* marker, const World& world) {
+  kernel_values::Scan(marker, world);
   // "tfd:        5 events:       19 data:     55d0c0ffee00  pos:0 ino:61 sdev:d"
   process::ForEachDescriptor(
       "anon_inode:[eventpoll]",

@@ -39,6 +39,7 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   pages_ = pages;
   code_ = false;
   pending_count_ = pending_bytes_ = 0;
+  ScanKernelRoots(marker_, world);
   // A stack may lie in a block: then the stack pointer is what keeps it.
   marker_->MarkWord(own_sp);
   for (size_t i = 0; i < world.thread_count(); ++i) {
@@ -56,7 +57,6 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
     previous_readable = mapping.readable;
   }
   Flush();
-  ScanKernelRoots(marker_);
   result_.complete = true;
   return result_;
 }

@@ -64,7 +64,11 @@
   CASE(vfork_parent) CASE(vfork_parent_library_call) CASE(fork_static) CASE(fork_main_stack)                \
   CASE(fork_thread_stack) CASE(fork_from_thread) CASE(fork_tls) CASE(fork_twice)
 
-#define GCM_KERNEL_CASES(CASE) CASE(kernel_epoll) CASE(kernel_timer) CASE(kernel_sigqueue) CASE(kernel_mq_notify)
+#define GCM_KERNEL_CASES(CASE)                                                                              \
+  CASE(kernel_epoll) CASE(kernel_timer) CASE(kernel_timer_of_thread) CASE(kernel_timer_function)            \
+  CASE(kernel_sigqueue) CASE(kernel_sigqueue_many) CASE(kernel_sigqueue_taken)                              \
+  CASE(kernel_sigqueue_of_thread) CASE(kernel_mq_notify) CASE(kernel_mq_notify_fired)                       \
+  CASE(kernel_mq_notify_function) CASE(kernel_io_uring) CASE(kernel_aio)
 
 #define GCM_CASES(CASE)                                                                                     \
   GCM_STACK_CASES(CASE) GCM_WAIT_CASES(CASE) GCM_STATIC_CASES(CASE) GCM_THREAD_CASES(CASE)                  \

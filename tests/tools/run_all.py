@@ -22,8 +22,6 @@ KNOWN = [
     ("roots*", "in_sigsuspend*", INTERRUPTED), ("roots*", "in_pause*", INTERRUPTED), ("roots*", "timed_*", INTERRUPTED),
     ("roots*", "signals_blocked_raw_* --drop", UNSTOPPABLE), ("roots*", "clone_signals_blocked --drop", UNSTOPPABLE),
     ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
-    ("roots*", "kernel_sigqueue", "the values of pending signals are not read from the kernel"),
-    ("roots*", "kernel_mq_notify", "the value of a message queue's notification is not read from the kernel"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
     ("preload", "few_descriptors", "without a descriptor the memory map cannot be read, and the cycle is skipped"),
 ]
