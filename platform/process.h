@@ -30,6 +30,8 @@ bool IsPrivileged();
 // Bytes that the tightest memory cgroup allows; SIZE_MAX when there is none.
 size_t CgroupMemoryLimit();
 
+// True after a fork, in the child and its children.
+bool IsForked();
 // Tags the process: to be called at the start, and again in a forked child. The tag is on a page
 // that the kernel wipes in a child, however that was forked.
 void MarkParent();

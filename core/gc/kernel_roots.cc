@@ -6,6 +6,7 @@
 #include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -37,16 +38,17 @@ void ScanLines(const char* path, const char* label, char separator, Marker* mark
 void ScanKernelRoots(Marker* marker, const World& world) {
   kernel_values::Scan(marker, world);
   // "tfd:        5 events:       19 data:     55d0c0ffee00  pos:0 ino:61 sdev:d"
-  process::ForEachDescriptor(
-      "anon_inode:[eventpoll]",
-      [](void* data, int fd) {
-        Message path;
-        path.Text("/proc/self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
-        ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
-      },
-      marker);
+  if (!Skips(Skip::epoll))
+    process::ForEachDescriptor(
+        "anon_inode:[eventpoll]",
+        [](void* data, int fd) {
+          Message path;
+          path.Text("/proc/self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
+          ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
+        },
+        marker);
   // "signal: 60/000055d0c0ffee00"
-  ScanLines("/proc/self/timers", "signal:", '/', marker);
+  if (!Skips(Skip::timers)) ScanLines("/proc/self/timers", "signal:", '/', marker);
 }
 
 }  // namespace gcm

@@ -25,14 +25,14 @@ TEST(ParseMapping, UnderstandsTheKernelsLines) {
   EXPECT_EQ(m.range.lo, 0x7f0011000000u);
   EXPECT_EQ(m.range.hi, 0x7f0011021000u);
   EXPECT_TRUE(m.readable && m.writable);
-  EXPECT_FALSE(m.shared || m.file_backed || m.device || m.stack || m.executable);
+  EXPECT_FALSE(m.shared || m.file_backed() || m.device || m.stack || m.executable);
   m = Parsed("55d0c0000000-55d0c0001000 r-xp 00001000 fe:01 1234567                    /usr/bin/cat");
-  EXPECT_TRUE(m.readable && m.file_backed && m.executable);
+  EXPECT_TRUE(m.readable && m.file_backed() && m.executable);
   EXPECT_FALSE(m.writable || m.shared || m.device);
   m = Parsed("7ffc3a000000-7ffc3a021000 rw-p 00000000 00:00 0                          [stack]");
   EXPECT_TRUE(m.stack);
   m = Parsed("7f0011000000-7f0011021000 rw-s 00000000 00:01 2049                       /memfd:x (deleted)");
-  EXPECT_TRUE(m.shared && m.file_backed);
+  EXPECT_TRUE(m.shared && m.file_backed());
   EXPECT_FALSE(m.device);
   m = Parsed("7f0011000000-7f0011021000 ---p 00000000 00:00 0 ");
   EXPECT_FALSE(m.readable || m.writable);
