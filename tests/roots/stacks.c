@@ -13,10 +13,11 @@
 
 enum { kStack = 256 * 1024 };
 
+// Between parts that cannot be read, as stacks are: it does not become a part of its neighbours' mappings.
 static void *map_stack(void) {
-  void *p = mmap(NULL, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  MUST(p != MAP_FAILED);
-  return p;
+  char *p = mmap(NULL, 3 * kStack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(p != MAP_FAILED && mprotect(p + kStack, kStack, PROT_READ | PROT_WRITE) == 0);
+  return p + kStack;
 }
 
 static void wait_judging(struct waiter *w) {
@@ -189,6 +190,19 @@ void case_alternate_stack_kept_by_kernel_main(void) {
   for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
   hide();
   judge();
+}
+
+static void giving_and_collecting_thread(struct waiter *w) {
+  for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
+  hide();
+  judge();
+  atomic_store(&w->ready, 1);
+}
+
+void case_alternate_stack_kept_by_kernel_collects(void) {
+  static struct waiter w;
+  start(&w, giving_and_collecting_thread, NULL);
+  finish(&w);
 }
 
 // Coroutines.

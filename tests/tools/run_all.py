@@ -49,6 +49,8 @@ def suites(out):
         ("roots", python + [path("roots", "run.py"), so, os.path.join(test, "roots_tests")], {}),
         ("host", python + [path("host", "run.py"), so, os.path.join(test, "host_tests"), "--hooks",
                            os.path.join(out, "hooks", "libgcmalloc.so")], {}),
+        ("roots, controls", python + [path("roots", "controls.py"), os.path.join(out, "hooks", "libgcmalloc.so"),
+                                      os.path.join(test, "roots_tests")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
