@@ -8,11 +8,15 @@
 #include <cerrno>
 
 #include "core/heap/heap.h"
-#include "platform/test_skip.h"
+#include "platform/process.h"
 #include "preload/wrapped.h"
 
 namespace gcm {
 namespace {
+
+// The thread's alternate stack, in storage that is a root itself. The kernel is not asked for that
+// of a thread that waits with its state published.
+GCM_TLS void* t_alternate_stack = nullptr;
 
 // libc keeps a copy of the attributes of a notification's thread in a block that only the kernel
 // knows, in a cookie that libc has built on the stack that has died just now: `dead` is a copy of
@@ -76,6 +80,16 @@ GCM_EXPORT GCM_NO_SANITIZE int mq_notify(mqd_t queue, const struct sigevent* eve
   GCM_NEXT(mq_notify)(queue, nullptr);
   errno = ENOMEM;
   return -1;
+}
+
+GCM_EXPORT int sigaltstack(const stack_t* stack, stack_t* old) noexcept {
+  const int result = GCM_NEXT(sigaltstack)(stack, old);
+  // A vfork child has its parent's storage, and a stack of its own.
+  if (result != 0 || stack == nullptr || gcm::process::SharesParentMemory()) return result;
+  // Not optimised away: the collector reads it.
+  gcm::StoreRelaxed(&gcm::t_alternate_stack,
+                    (stack->ss_flags & SS_DISABLE) != 0 ? nullptr : stack->ss_sp);
+  return result;
 }
 
 }  // extern "C"

@@ -23,7 +23,8 @@
   CASE(alternate_stack) CASE(alternate_stack_in_heap) CASE(below_alternate_stack)                           \
   CASE(alternate_stack_in_heap_collects) CASE(coroutine_collects_in_heap)                                   \
   CASE(alternate_stack_kept_by_kernel) CASE(alternate_stack_kept_by_kernel_main)        \
-  CASE(alternate_stack_kept_by_kernel_collects) CASE(collect_registers)                                                         \
+  CASE(alternate_stack_kept_by_kernel_collects) CASE(alternate_stack_kept_by_kernel_waiting) \
+  CASE(collect_registers)                                                         \
   CASE(coroutine_in_mapping) CASE(coroutine_in_heap) CASE(coroutine_running_in_heap) CASE(below_coroutine)
 
 #define GCM_WAIT_CASES(CASE)                                                                                \

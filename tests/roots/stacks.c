@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -87,9 +88,15 @@ static void on_signal(int number) {
   handler_body(handler_waiter);
 }
 
+static bool by_library;
+
+static void give_alternate_stack(const stack_t *stack) {
+  MUST((by_library ? sigaltstack(stack, NULL) : (int)syscall(SYS_sigaltstack, stack, NULL)) == 0);
+}
+
 static void install_alternate_stack(void *memory) {
   stack_t stack = {.ss_sp = memory, .ss_size = kStack};
-  MUST(sigaltstack(&stack, NULL) == 0);
+  give_alternate_stack(&stack);
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_signal;
@@ -99,7 +106,7 @@ static void install_alternate_stack(void *memory) {
 
 static void disable_alternate_stack(void) {
   stack_t stack = {.ss_flags = SS_DISABLE};
-  MUST(sigaltstack(&stack, NULL) == 0);
+  give_alternate_stack(&stack);
 }
 
 static bool stack_in_heap;
@@ -202,6 +209,27 @@ static void giving_and_collecting_thread(struct waiter *w) {
 void case_alternate_stack_kept_by_kernel_collects(void) {
   static struct waiter w;
   start(&w, giving_and_collecting_thread, NULL);
+  finish(&w);
+}
+
+// A thread that waits, and that a collector may leave alone.
+static void giving_and_waiting_thread(struct waiter *w) {
+  for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
+  hide();
+  atomic_store(&w->ready, 1);
+  char byte;
+  MUST(read(w->fds[0], &byte, 1) == 1);
+  disable_alternate_stack();
+}
+
+void case_alternate_stack_kept_by_kernel_waiting(void) {
+  static struct waiter w;
+  by_library = true;
+  MUST(pipe(w.fds) == 0);
+  start(&w, giving_and_waiting_thread, NULL);
+  await_sleep(w.tid);
+  judge();
+  MUST(write(w.fds[1], "x", 1) == 1);
   finish(&w);
 }
 
