@@ -53,9 +53,10 @@ GCM_EXPORT int sigqueue(pid_t pid, int signal, const union sigval value) noexcep
 
 GCM_EXPORT int pthread_sigqueue(pthread_t thread, int signal, const union sigval value) noexcept {
   const uintptr_t word = gcm::AddressOf(value.sival_ptr);
-  if (!gcm::kernel_values::NoteQueued(signal, word)) return EAGAIN;
+  if (!gcm::kernel_values::NoteQueued(signal, word, gcm::kernel_values::Target::kThread))
+    return EAGAIN;
   const int result = GCM_NEXT(pthread_sigqueue)(thread, signal, value);
-  gcm::kernel_values::NoteQueued(signal, word);
+  gcm::kernel_values::NoteQueued(signal, word, gcm::kernel_values::Target::kThread);
   return result;
 }
 

@@ -82,9 +82,13 @@ void Retire(const Record& record) {
   for (uintptr_t word : record.what.more) NoteQueued(0, ~word);
 }
 
+// Set for good by the first signal to a thread: while there was none, one look tells all.
+std::atomic<bool> g_to_threads{false};
+
 // The signals that are pending somewhere in the process; all when that cannot be read.
 uint64_t PendingSignals(const World& world) {
   uint64_t pending = process::PendingSignals(process::ThreadId());
+  if (!g_to_threads.load(std::memory_order_relaxed)) return pending;
   for (size_t i = 0; i < world.thread_count(); ++i) {
     pending |= process::PendingSignals(world.thread(i).tid);
   }
@@ -103,8 +107,9 @@ void ForEachEntry(Fn fn) {
 
 }  // namespace
 
-bool NoteQueued(int signal, uintptr_t value) {
+bool NoteQueued(int signal, uintptr_t value, Target target) {
   if (!IsOfHeap(value)) return true;
+  if (target == Target::kThread) g_to_threads.store(true, std::memory_order_relaxed);
   const uintptr_t key = ~value;
   size_t size = kFirstSize;
   for (std::atomic<Table*>* link = &g_tables;; size *= 2) {

@@ -15,7 +15,8 @@ namespace gcm::kernel_values {
 
 // A signal with this value is about to be queued, or has been: to be called before and after, since
 // a collection in between finds none pending. Safe in signal handlers. False without memory.
-bool NoteQueued(int signal, uintptr_t value);
+enum class Target { kProcess, kThread };
+bool NoteQueued(int signal, uintptr_t value, Target target = Target::kProcess);
 
 // The kernel will send this signal (0: run a function in a new thread) with this value when a
 // message reaches the queue. The queue's former value, if any, may be pending by now. `more` are

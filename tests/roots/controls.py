@@ -26,7 +26,8 @@ KINDS = [
     ("stack_pointer,registers", "coroutine_running_in_heap clone_stack_in_heap"),
     ("alternate_stack", "alternate_stack_kept_by_kernel_collects"),
     ("main_stack", "main_stack main_stack_other_collects fork_main_stack"),
-    ("thread_stack", "thread_stack thread_stack_deep below_alternate_stack below_coroutine in_read in_mutex in_futex fork_from_thread"),
+    ("thread_stack", "thread_stack thread_stack_deep below_alternate_stack below_coroutine in_read in_mutex in_futex "
+                     "fork_from_thread"),
     ("thread_stack,thread_data", "call_r13 call_rbx"),
     ("thread_data", "static_tls_main static_tls_thread library_tls_thread specific_low_main specific_low_thread "
                     "specific_high_main specific_high_thread fork_tls alternate_stack_kept_by_kernel_waiting"),
@@ -49,8 +50,10 @@ KINDS = [
     ("large_blocks", "heap_large_array heap_resized"),
 ]
 
-# What a case says when it has lost blocks. A crash proves it as well where what is lost is what the program runs on.
-LOST = re.compile(r"\d+ of \d+ (reachable blocks were reclaimed|arguments were reclaimed|functions found their blocks)")
+# What a case, or the allocator that is handed a lost block, says when blocks have been lost. A crash proves it as
+# well where what is lost is what the program runs on.
+LOST = re.compile(r"\d+ of \d+ (reachable blocks were reclaimed|arguments were reclaimed|functions found their blocks)|"
+                  r"no block is there|double free of a block")
 MAY_CRASH = {"coroutine_collects_in_heap", "alternate_stack_kept_by_kernel", "library_tls_thread",
              "library_opened_repeatedly", "coroutine_running_in_heap", "clone_stack_in_heap"}
 
