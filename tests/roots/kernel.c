@@ -42,8 +42,21 @@ void case_kernel_epoll(void) {
   check_epoll();
 }
 
+// All processes of a user share one bound on the signals that wait; timers count, too.
+static void need_room(int n) {
+  char line[256];
+  unsigned long used = 0;
+  unsigned long most = 0;
+  FILE *file = fopen("/proc/self/status", "re");
+  MUST(file != NULL);
+  while (fgets(line, sizeof line, file) != NULL) sscanf(line, "SigQ: %lu/%lu", &used, &most);
+  fclose(file);
+  if (used + (unsigned long)n + 100 > most) skip("too many signals of this user wait already");
+}
+
 // glibc keeps no copy of the value of a timer that signals.
 static GCM_NOINLINE void make_timers(void) {
+  need_room(kBlocks);
   for (int i = 0; i < kBlocks; ++i) {
     struct sigevent event;
     memset(&event, 0, sizeof event);
@@ -106,6 +119,7 @@ static GCM_NOINLINE void fill_thread_event(struct sigevent *event, pthread_attr_
 static timer_t thread_timers[kBlocks];
 
 static GCM_NOINLINE void make_thread_timers(void) {
+  need_room(kBlocks);
   for (int i = 0; i < kBlocks; ++i) {
     struct sigevent event;
     fill_thread_event(&event, NULL);
@@ -132,6 +146,7 @@ static void block_queued(void) {
 }
 
 static GCM_NOINLINE void queue_signals(int n, pthread_t *thread) {
+  need_room(n);
   for (int i = 0; i < n; ++i) {
     void *p = new_block_sized(256);
     const union sigval value = {.sival_ptr = dropping ? NULL : p};
@@ -232,6 +247,7 @@ void case_kernel_mq_notify(void) {
 // The notification has become a pending signal, and another value has taken its place.
 void case_kernel_mq_notify_fired(void) {
   block_queued();
+  need_room(kQueues);
   for (int i = 0; i < kQueues; ++i) request_notification(queues[i] = open_queue(i));
   for (int i = 0; i < kQueues; ++i) MUST(mq_send(queues[i], "message", 8, 0) == 0);
   for (int i = 0; i < kQueues; ++i) request_notification(queues[i]);
