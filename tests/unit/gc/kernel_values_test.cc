@@ -26,13 +26,13 @@ class KernelValuesTest : public testing::Test {
   }
   void TearDown() override {
     TakeSignals();
-    for (void* p : blocks_) heap().Free(p, "test");
+    for (uintptr_t h : blocks_) heap().Free(PointerTo(test::Reveal(h)), "test");
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
   uintptr_t NewBlock() {
-    blocks_.push_back(heap().Allocate(24));
-    return AddressOf(blocks_.back());
+    blocks_.push_back(test::Hide(heap().Allocate(24)));
+    return test::Reveal(blocks_.back());
   }
   // The blocks that a scan marks.
   size_t Marked() {
@@ -57,7 +57,7 @@ class KernelValuesTest : public testing::Test {
   }
 
   sigset_t before_;
-  std::vector<void*> blocks_;
+  std::vector<uintptr_t> blocks_;  // hidden: what stays of it in freed memory keeps nothing alive
 };
 
 TEST_F(KernelValuesTest, AreKeptWhileTheSignalIsPending) {
@@ -80,7 +80,7 @@ TEST_F(KernelValuesTest, AnotherSignalKeepsNothing) {
 TEST_F(KernelValuesTest, AsManyAsThereAre) {
   Queue(0);
   for (int i = 0; i < 20000; ++i) ASSERT_TRUE(kernel_values::NoteQueued(kSignal, NewBlock()));
-  for (void* p : blocks_) ASSERT_TRUE(kernel_values::NoteQueued(kSignal, AddressOf(p)));
+  for (uintptr_t h : blocks_) ASSERT_TRUE(kernel_values::NoteQueued(kSignal, test::Reveal(h)));
   EXPECT_EQ(Marked(), 20000u);
   EXPECT_EQ(Marked(), 20000u);
   TakeSignals();
@@ -104,7 +104,7 @@ TEST_F(KernelValuesTest, ThreadsNoteAtOnce) {
     threads.emplace_back([this, t] {
       // Two threads note each value.
       for (size_t i = t / 2; i < blocks_.size(); i += 2)
-        kernel_values::NoteQueued(kSignal, AddressOf(blocks_[i]));
+        kernel_values::NoteQueued(kSignal, test::Reveal(blocks_[i]));
     });
   }
   for (std::thread& t : threads) t.join();
