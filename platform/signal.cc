@@ -8,6 +8,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "platform/clock.h"
 #include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
@@ -35,6 +36,8 @@ struct KernelAction {
   uint64_t mask;
 };
 [[maybe_unused]] constexpr unsigned long kRestorerFlag = 0x04000000;
+
+constexpr uint64_t kQueuePatience = clock::kSecond / 20;
 
 std::atomic<void (*)(const SignalFrame&)> g_receiver{nullptr};
 KernelAction g_previous{};
@@ -214,19 +217,22 @@ bool OnlyHandler(uintptr_t handler) {
   return true;
 }
 
-bool Send(int tid, interrupted_call::Hint hint) {
-  if (IsRuntimesThread(tid)) return false;
+Sent Send(int tid, interrupted_call::Hint hint) {
+  if (IsRuntimesThread(tid)) return Sent::kGone;
   siginfo_t info{};
   info.si_signo = kSignal;
   info.si_code = SI_QUEUE;
   PutHint(&info, hint);
   info.si_value.sival_ptr = &g_cookie;
-  long result;
-  do {
-    result = Syscall(SYS_rt_tgsigqueueinfo, process::Pid(), tid, kSignal, &info);
-    if (result == -EAGAIN) Syscall(SYS_sched_yield);  // the queue is full: RLIMIT_SIGPENDING
-  } while (result == -EAGAIN);
-  return result == 0;
+  const uint64_t deadline = clock::Now() + kQueuePatience;
+  for (;;) {
+    long result = Syscall(SYS_rt_tgsigqueueinfo, process::Pid(), tid, kSignal, &info);
+    if (result == 0) return Sent::kYes;
+    if (result != -EAGAIN) return Sent::kGone;
+    // RLIMIT_SIGPENDING, which all processes of the user share.
+    if (clock::Now() > deadline) return Sent::kFull;
+    Syscall(SYS_sched_yield);
+  }
 }
 
 }  // namespace stop_signal

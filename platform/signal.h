@@ -38,8 +38,10 @@ bool Install(void (*fn)(const SignalFrame&));
 // False: somebody has replaced our handler.
 bool IsInstalled();
 // To a thread of this process, with what is known of the call it waits in: the call goes on when
-// the handler is done. False: there is no such thread.
-bool Send(int tid, interrupted_call::Hint hint);
+// the handler is done. kFull: the user's queue of
+// signals has had no room for a while.
+enum class Sent { kYes, kGone, kFull };
+Sent Send(int tid, interrupted_call::Hint hint);
 // Of the signal, in a mask of the kernel's.
 uint64_t Bit();
 // Whether a thread of this process blocks it, by a system call of its own. False if unknown.

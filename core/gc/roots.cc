@@ -37,8 +37,8 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   marker_ = marker;
   world_ = &world;
   own_sp_ = own_sp + (Skips(Skip::own_registers) ? kSpilledBytes : 0);
-  own_tls_ = own_tls;
-  if (!PrepareBuffers()) return result_;
+  added_ = 0;
+  if (!PrepareBuffers() || !stacks_.Build(world, own_sp_, own_tls)) return result_;
   MemoryMap map;
   if (!map.ok()) return result_;
   pages_ = pages;
@@ -75,34 +75,6 @@ void RootScanner::ScanThreads() {
   }
 }
 
-uintptr_t RootScanner::ThreadPointerIn(Range range) const {
-  if (range.Contains(own_tls_)) return own_tls_;
-  for (size_t i = 0; i < world_->thread_count(); ++i) {
-    if (range.Contains(world_->thread(i).tls)) return world_->thread(i).tls;
-  }
-  return 0;
-}
-
-// Where in a stack mapping live data begin. The main thread's mapping and a mapping that the C
-// library made for one thread (its control block lies at the upper end, a guard below) hold nothing
-// else; in any other, what lies below a stack pointer may be somebody else's.
-uintptr_t RootScanner::LiveStackStart(const Mapping& mapping, bool guarded) const {
-  uintptr_t sp = 0;
-  size_t blocks = 0;
-  auto consider = [&](uintptr_t thread_sp, uintptr_t tls) {
-    bool here = mapping.range.Contains(tls);
-    if (here) ++blocks;
-    if (mapping.range.Contains(thread_sp) && (here || mapping.stack)) sp = thread_sp;
-  };
-  consider(own_sp_, own_tls_);
-  for (size_t i = 0; i < world_->thread_count(); ++i) {
-    consider(world_->thread(i).sp, world_->thread(i).tls);
-  }
-  if (sp == 0) return mapping.range.lo;
-  if (!mapping.stack && (blocks != 1 || !guarded)) return mapping.range.lo;
-  return RoundDown(sp, sizeof(uintptr_t));
-}
-
 void RootScanner::NoteProtected(const Mapping& mapping) {
   const Arena& arena = heap().pages().arena();
   for (size_t i = 0; i < arena.extent_count(); ++i) {
@@ -117,20 +89,19 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
   if (!mapping.readable || mapping.device) return;
   if (mapping.shared && !mapping.writable && !mapping.executable) return;
-  const uintptr_t tls = kTestHooks ? ThreadPointerIn(mapping.range) : 0;
+  const uintptr_t tls = kTestHooks ? stacks_.ThreadPointerIn(mapping.range) : 0;
   if (kinds_.LeavesOut(mapping, tls != 0)) return;
   const bool code = mapping.executable && !Skips(Skip::code_bytes);
   if (code_ != code || ring_ != mapping.ring) Flush();
   code_ = code;
   ring_ = mapping.ring;
   Range range = mapping.range;
-  range.lo = LiveStackStart(mapping, guarded);
+  range.lo = stacks_.LiveStart(mapping, guarded);
   const bool stack = range.lo != mapping.range.lo;
   if (Skips(Skip::main_stack) && mapping.stack) return;
   if (Skips(Skip::thread_stack) && stack && tls != 0)
     range.lo = Max(range.lo, tls - RootKinds::kStorage);
-  if (stack) Flush();
-  const uint64_t before = result_.bytes;
+  const uint64_t before = added_;
   Pages pages = Pages::kOwnData;
   if (mapping.shared)
     pages = mapping.on_disk && !process::IsForked() ? Pages::kTouched : Pages::kResident;
@@ -139,9 +110,7 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
     range.lo = Min(range.hi, tls + RootKinds::kDescriptor);
   }
   ScanOutsideOwn(range, pages);
-  if (!stack) return;
-  Flush();
-  result_.stack_bytes += result_.bytes - before;
+  if (stack) result_.stack_bytes += added_ - before;
 }
 
 void RootScanner::ScanOutsideOwn(Range range, Pages pages) {
@@ -194,6 +163,7 @@ void RootScanner::ScanReadable(uintptr_t lo, uintptr_t hi) {
 }
 
 void RootScanner::Add(Range range) {
+  added_ += range.size();
   if (range.size() > kBufferSize / 2) return ScanCopy(range);
   if (pending_count_ == kPending || pending_bytes_ + range.size() > kBufferSize) Flush();
   pending_[pending_count_++] = range;

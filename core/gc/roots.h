@@ -13,6 +13,7 @@
 
 #include "core/gc/marker.h"
 #include "core/gc/root_kinds.h"
+#include "core/gc/stack_index.h"
 #include "core/gc/world.h"
 #include "platform/memory_map.h"
 
@@ -42,8 +43,6 @@ class RootScanner {
   void ScanCopy(Range range);
   void ScanReadable(uintptr_t lo, uintptr_t hi);
   long Read(uintptr_t from, size_t size);
-  uintptr_t ThreadPointerIn(Range range) const;
-  uintptr_t LiveStackStart(const Mapping& mapping, bool guarded) const;
   void NoteProtected(const Mapping& mapping);
   bool PrepareBuffers();
 
@@ -51,7 +50,8 @@ class RootScanner {
   Marker* marker_ = nullptr;
   const World* world_ = nullptr;
   uintptr_t own_sp_ = 0;
-  uintptr_t own_tls_ = 0;
+  StackIndex stacks_;
+  uint64_t added_ = 0;  // bytes so far, those that wait to be copied too
   char* buffer_ = nullptr;
   // Ranges that wait to be copied together.
   static constexpr size_t kPending = 64;

@@ -103,6 +103,20 @@ void World::AwaitStart() {
   if ((epoch & 1) != 0) FutexWait(&g_epoch, epoch);
 }
 
+bool World::Signal(ThreadRecord* record, int tid, const char** why) {
+  switch (stop_signal::Send(tid, interrupted_call::Read(tid))) {
+    case stop_signal::Sent::kYes:
+      return true;
+    case stop_signal::Sent::kGone:
+      NoteGone(record, g_epoch.load(std::memory_order_relaxed));
+      return true;
+    case stop_signal::Sent::kFull:
+      *why = "the user's queue of signals is full";
+      return false;
+  }
+  return false;
+}
+
 // One walk over all caches, whose number is known to the registry only: until there is room.
 bool World::HoldPublished() {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
@@ -146,7 +160,7 @@ bool World::HoldLate(ThreadRecord* record) {
   return held;
 }
 
-bool World::StopNewThreads(bool* found_new) {
+bool World::StopNewThreads(bool* found_new, const char** why) {
   struct Walk {
     const World* world;
     int tids[1024];
@@ -173,14 +187,14 @@ bool World::StopNewThreads(bool* found_new) {
   signalled_ += walk.n;
   for (size_t i = first; i < g_threads.count(); ++i) {
     const int tid = g_threads.at(i).tid.load(std::memory_order_relaxed);
-    if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&g_threads.at(i), epoch);
+    if (!Signal(&g_threads.at(i), tid, why)) return false;
   }
   return true;
 }
 
 // A thread that shares the thread-local storage of one that is held may be the one that has
 // published: then the other runs, and gets the signal after all.
-void World::SignalSharers(bool* any) {
+bool World::SignalSharers(bool* any, const char** why) {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   *any = false;
   for (size_t i = 0; i < g_threads.count(); ++i) {
@@ -197,11 +211,12 @@ void World::SignalSharers(bool* any) {
       held.Expect(epoch);
       ++signalled_;
       *any = true;
-      if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&held, epoch);
+      if (!Signal(&held, tid, why)) return false;
     }
   }
   // They may wait at the end of their calls, where they hear no signal.
   if (*any) FutexWake(&g_epoch, INT32_MAX);
+  return true;
 }
 
 void World::GiveUp(uint32_t epoch) {
@@ -233,16 +248,14 @@ bool World::AwaitStopped(const char** why) {
       continue;
     } else if (waited > kPatience) {
       *why = "a thread did not stop in time";
-      GiveUp(epoch);
       return false;
     } else if (waited > kPatienceWithTheDeaf && (state == 'D' || stop_signal::IsBlockedIn(tid))) {
       *why = state == 'R' ? "a thread blocks all signals by a system call of its own"
                           : "a thread waits in the kernel where no signal reaches it";
-      GiveUp(epoch);
       return false;
     } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
       if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);
-      stop_signal::Send(tid, interrupted_call::Read(tid));
+      if (!Signal(&missing, tid, why)) return false;
     }
   }
 }
@@ -269,9 +282,11 @@ bool World::Stop(const char** why) {
   may_hold_ = stop_signal::OnlyHandler(trampoline_);
   if (may_hold_ && !HoldPublished()) return Fail(why, "there is no memory");
   for (bool found_new = true, found_sharers = false; found_new || found_sharers;) {
-    if (!StopNewThreads(&found_new)) return Fail(why, "the threads cannot be enumerated");
-    if (!AwaitStopped(why)) return Fail(why, "");
-    SignalSharers(&found_sharers);
+    if (!StopNewThreads(&found_new, why) || !AwaitStopped(why) ||
+        !SignalSharers(&found_sharers, why)) {
+      GiveUp(g_epoch.load(std::memory_order_relaxed));
+      return Fail(why, "the threads cannot be enumerated");
+    }
   }
   return true;
 }

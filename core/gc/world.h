@@ -45,8 +45,9 @@ class World {
   bool Fail(const char** why, const char* what);
   bool HoldPublished();
   bool HoldLate(ThreadRecord* record);
-  bool StopNewThreads(bool* found_new);
-  void SignalSharers(bool* any);
+  bool StopNewThreads(bool* found_new, const char** why);
+  bool SignalSharers(bool* any, const char** why);
+  bool Signal(ThreadRecord* record, int tid, const char** why);
   bool AwaitStopped(const char** why);
   void GiveUp(uint32_t epoch);
 
