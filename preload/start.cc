@@ -14,6 +14,10 @@
 #include "preload/family.h"
 #include "preload/wrapped.h"
 
+// Chez Scheme's kernel, in executables that have it (core/HOSTS.md). Where there is none, the
+// address is null.
+extern "C" __attribute__((weak)) void Sscheme_init(void (*abnormal_exit)());
+
 namespace gcm {
 namespace {
 
@@ -119,6 +123,7 @@ void Start(char** environment) {
   CheckPath("GCMALLOC_STATS", o.stats_path);
   StartBlocking();
   StartHandlers();
+  if (Sscheme_init != nullptr) collector().FollowShifted();
   collector().Start();
   SayWhatWasChosen();
 }

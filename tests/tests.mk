@@ -11,7 +11,7 @@ BINARIES_asan := unit_tests
 BINARIES_tsan := unit_tests arena_race heap_threads
 BINARIES_early := arena_race
 BINARIES_hooks := libgcmalloc.so
-HELPERS := $(foreach h,leak poison idle resident,$(TEST)/$(h))
+HELPERS := $(foreach h,leak poison idle resident shifted queue_full,$(TEST)/$(h))
 
 test: MORE_PACKAGES := libgtest-dev
 test: all
@@ -74,7 +74,7 @@ $(TEST)/host_tests: $(HOST_OBJECTS)
 	@$(CXX) -rdynamic -o $@ $^ -ldl -lrt -pthread
 $(HELPERS): $(TEST)/%: tests/preload/%.c
 	@mkdir -p $(@D)
-	@$(TEST_CC) -o $@ $< -ldl
+	@$(TEST_CC) -rdynamic -o $@ $< -ldl -pthread
 $(TEST)/leak_test: tests/leak/leak_test.cc $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(CXX) -std=c++20 -O2 -g $(WARNINGS) -I. -o $@ $< $(ARCHIVE) -pthread -ldl

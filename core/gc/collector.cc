@@ -195,6 +195,7 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
   record->threads = world().thread_count() + 1;
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   PageMap pages;
+  if (shifted_) marker_->FollowShifted();
   marker_->Begin(options().align, &pages);
   RootScanner::Result roots =
       roots_->Scan(marker_, &pages, world(), sp, AddressOf(__builtin_thread_pointer()));

@@ -31,6 +31,9 @@ class Collector {
   void Disable() { disabled_.fetch_add(1, std::memory_order_relaxed); }
   void Enable() { disabled_.fetch_sub(1, std::memory_order_relaxed); }
 
+  // The program keeps addresses as eight times their value. While one thread runs.
+  void FollowShifted() { shifted_ = true; }
+
   Mutex& lock() { return lock_; }
   void AfterForkInChild();
 
@@ -47,6 +50,7 @@ class Collector {
   Mutex lock_;
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
+  bool shifted_ = false;
   Pacer pacer_;
   Marker* marker_ = nullptr;
   RootScanner* roots_ = nullptr;

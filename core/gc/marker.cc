@@ -10,6 +10,7 @@ namespace gcm {
 namespace {
 
 constexpr size_t kAskForPages = 256 * kKiB;
+constexpr unsigned kShift = 3;  // of small integers in Chez Scheme on 64-bit machines
 
 }  // namespace
 
@@ -133,6 +134,7 @@ GCM_INLINE bool AnyHalf(uintptr_t at, uint32_t first, uint32_t span) {
 
 GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
   if (stride_ < 4) return ScanBytes(lo, hi);
+  if (GCM_UNLIKELY(shifted_)) ScanShifted(lo, hi, stride_);
   const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
   const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
   const bool halves = stride_ == 4;
@@ -153,12 +155,23 @@ GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
 }
 
 GCM_NO_SANITIZE void Marker::ScanBytes(uintptr_t lo, uintptr_t hi) {
+  if (GCM_UNLIKELY(shifted_)) ScanShifted(lo, hi, 1);
   const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
   const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
   typedef uintptr_t Unaligned __attribute__((aligned(1), may_alias));
   for (; lo + 8 <= hi; ++lo) {
     uintptr_t word = *reinterpret_cast<const Unaligned*>(lo);
     if (static_cast<uint32_t>(word >> 32) - first <= span) MarkWord(word);
+  }
+}
+
+GCM_NO_SANITIZE void Marker::ScanShifted(uintptr_t lo, uintptr_t hi, size_t step) {
+  const uintptr_t first = arena_->lo() << kShift, size = (arena_->used() << kShift) - first;
+  typedef uintptr_t Unaligned __attribute__((aligned(1), may_alias));
+  for (lo = RoundUp(lo, step); lo + 8 <= hi; lo += step) {
+    uintptr_t word = *reinterpret_cast<const Unaligned*>(lo);
+    if (GCM_LIKELY(word - first > size) || word % (1 << kShift) != 0) continue;
+    MarkWord(word >> kShift);
   }
 }
 

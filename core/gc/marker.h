@@ -61,6 +61,8 @@ class Marker {
   void Drain();
 
   void FollowOffsets() { offsets_ = true; }
+  // Words that are eight times an address count, too (core/HOSTS.md, Chez Scheme). For good.
+  void FollowShifted() { shifted_ = true; }
   ProtectedRanges& protected_ranges() { return protected_; }
   uint64_t marked_objects() const { return marked_objects_; }
   uint64_t marked_bytes() const { return marked_bytes_; }
@@ -69,6 +71,7 @@ class Marker {
 
  private:
   void ScanBlock(uintptr_t block);
+  void ScanShifted(uintptr_t lo, uintptr_t hi, size_t step);
   void ScanOffsets(const Span* span, uintptr_t block, uintptr_t end);
   void ScanLarge(uintptr_t lo, uintptr_t hi);
   void ScanProtected(uintptr_t lo, uintptr_t hi);
@@ -79,6 +82,7 @@ class Marker {
   unsigned stride_ = 8;
   bool overflowed_ = false;
   bool offsets_ = false;
+  bool shifted_ = false;
   MarkStack stack_;
   ProtectedRanges protected_;
   uint64_t marked_objects_ = 0;

@@ -170,6 +170,18 @@ def test_descriptors_are_not_left_open():
     expect(low == [name for name in expected.out.split() if int(name) < 20], "open: %r" % done.out.split())
 
 
+def test_full_signal_queue():
+    done = run([helper("queue_full")], GCMALLOC_STRESS="5000", timeout=20)
+    expect(done.status == 0 and done.out == "done\n", done.summary())
+
+
+def test_shifted_addresses():
+    done = run([helper("shifted")])
+    expect(done.status == 0 and done.out == "kept 64 of 64, reclaimed some\n", done.summary())
+    done = run([helper("shifted")], GCMALLOC_ALIGN="1")
+    expect(done.status == 0 and done.out == "kept 64 of 64, reclaimed some\n", done.summary())
+
+
 def test_preloaded_before_others():
     done = run([program("env")], preload=False,
                LD_PRELOAD=Setting.lib + ":libm.so.6")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The library under real programs: run.py LIB --bin FOLDER [NAME…]
 
-Law: FOLDER holds the compiled helpers (leak, poison, idle, resident). Prints `ok NAME`, `skip NAME why` or
+Law: FOLDER holds the compiled helpers (tests/preload/*.c). Prints `ok NAME`, `skip NAME why` or
 `FAIL NAME why` for each test, and a count; status 0 when none failed. NAMEs choose tests by part of their name.
 """
 import argparse
