@@ -35,7 +35,20 @@
   "jmp " waiting "\n1: jmp *" plain "(%rip)\n.cfi_endproc\n.size " name ", .-" name \
   "\n.popsection\n"
 
+// void* NAME(const char* file, int flags): jumps to the function that the pointer PLAIN holds,
+// without RTLD_DEEPBIND (8): the caller's address, which dlopen looks at, is as it was.
+#define GCM_DLOPEN_STUB(name, plain)                                      \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name \
+  ":\n.cfi_startproc\n"                                                   \
+  "andl $-9, %esi\njmp *" plain "(%rip)\n.cfi_endproc\n.size " name ", .-" name "\n.popsection\n"
+
 #elif defined(__aarch64__)
+
+#define GCM_DLOPEN_STUB(name, plain)                                           \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name      \
+  ":\n"                                                                        \
+  "and w1, w1, #0xfffffff7\nadrp x16, " plain "\nldr x16, [x16, #:lo12:" plain \
+  "]\nbr x16\n.size " name ", .-" name "\n.popsection\n"
 
 // aarch64 has no vfork call: clone with its flags; the child runs on this stack.
 #define GCM_VFORK_STUB(name, before, after)                                                \

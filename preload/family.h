@@ -13,6 +13,7 @@ void* AlignedOrNull(size_t alignment, size_t size);
 void FreeAs(void* p, const char* function);
 
 // preload/blocking.cc: while one thread runs.
+void StartLoading();
 void StartBlocking();
 
 // preload/handlers.cc: while one thread runs; in a forked child.

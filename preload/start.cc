@@ -121,6 +121,7 @@ void Start(char** environment) {
   CheckPath("GCMALLOC_TRACE", o.trace_path);
   CheckPath("GCMALLOC_TRACE_JSON", o.trace_json_path);
   CheckPath("GCMALLOC_STATS", o.stats_path);
+  StartLoading();
   StartBlocking();
   StartHandlers();
   if (Sscheme_init != nullptr) collector().FollowShifted();

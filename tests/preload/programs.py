@@ -50,6 +50,30 @@ int main() {
 """
 
 
+# An object that gives back what the program has allocated, and the other way round.
+DEEP_OBJECT = """
+#include <stdlib.h>
+void give(void *p) { free(p); }
+void *take(void) { return malloc(100); }
+"""
+DEEP_PROGRAM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+  void *object = argc > 1 ? dlopen(argv[1], RTLD_NOW | RTLD_DEEPBIND) : NULL;
+  if (object == NULL) return 1;
+  void (*give)(void *);
+  void *(*take)(void);
+  *(void **)&give = dlsym(object, "give");
+  *(void **)&take = dlsym(object, "take");
+  give(malloc(100));
+  free(take());
+  return 0;
+}
+"""
+
+
 def hard_as_possible(command, **settings):
     """Without the second mark in a version that does not have it."""
     try:
@@ -117,6 +141,16 @@ def test_compiler():
         expect(not done.ours(), done.summary())
         done = hard_as_possible([os.path.join(at, "a")], **HARD)
         expect(done.status == 0, done.summary())
+
+
+def test_objects_bound_deep():
+    compiler = program("gcc")
+    with folder() as at:
+        for name, text, flags in (("o", DEEP_OBJECT, ["-shared", "-fPIC"]), ("p", DEEP_PROGRAM, [])):
+            with open(os.path.join(at, name + ".c"), "w", encoding="utf-8") as file:
+                file.write(text)
+            works([compiler, *flags, "-o", name, name + ".c", "-ldl"], preload=False, cwd=at)
+        works([os.path.join(at, "p"), os.path.join(at, "o")])
 
 
 def test_guard_and_report_run_programs():
