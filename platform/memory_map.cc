@@ -76,6 +76,7 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   mapping->ring = StartsWith(p, "anon_inode:[io_uring]") || StartsWith(p, "/[aio]");
   mapping->device = IsDevice(p);
   mapping->keeps_offsets = strstr(p, "/libfontconfig.so") != nullptr;
+  mapping->hides_blocks = strstr(p, "/libswipl.so") != nullptr;
   mapping->stack = strcmp(p, "[stack]") == 0;
   // [vvar], [vsyscall]: the kernel's data, which hold no pointer of the program.
   if (StartsWith(p, "[v")) mapping->readable = false;

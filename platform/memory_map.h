@@ -15,6 +15,7 @@ struct Mapping {
   bool shared;
   bool device;         // a device's memory: reading it may have effects
   bool keeps_offsets;  // a library that is known to keep distances instead of addresses
+  bool hides_blocks;   // a library that is known to keep addresses outside of its blocks
   bool stack;          // the main thread's
   bool program_break;
   bool memfd;

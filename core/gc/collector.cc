@@ -157,10 +157,7 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   record.reason = self->reason_;
   record.heap_before = heap().pages().in_use_pages() * kPageSize;
   const bool stopped = world().Stop(&why);
-  if (stopped) {
-    self->done_ = self->MarkAndSweep(sp, &record);
-    if (!self->done_) why = "the memory map cannot be read";
-  }
+  if (stopped) self->done_ = self->MarkAndSweep(sp, &record, &why);
   // Planned before anybody runs again: what others allocate from here on is growth.
   record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   self->Plan(&record, clock::Now() - begin);
@@ -190,7 +187,7 @@ void Collector::Plan(CycleRecord* record, uint64_t duration) {
   heap().SetTrigger(pacer_.trigger());
 }
 
-bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
+bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why) {
   const uint64_t begin = clock::Now();
   record->threads = world().thread_count() + 1;
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
@@ -199,7 +196,14 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
   marker_->Begin(options().align, &pages);
   RootScanner::Result roots =
       roots_->Scan(marker_, &pages, world(), sp, AddressOf(__builtin_thread_pointer()));
-  if (!roots.complete) return false;
+  if (roots.for_good && !off_for_good_) {
+    off_for_good_ = true;
+    Disable();
+  }
+  if (roots.incomplete != nullptr) {
+    *why = roots.incomplete;
+    return false;
+  }
   marker_->Drain();
   const uint64_t marked = clock::Now();
   SweepResult swept = Sweep(marker_->protected_ranges());

@@ -43,7 +43,7 @@ class Collector {
   bool Cycle(const char* reason);
   static void CycleOnOwnStack(void* self, uintptr_t sp);
   void Plan(CycleRecord* record, uint64_t duration);
-  bool MarkAndSweep(uintptr_t sp, CycleRecord* record);
+  bool MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why);
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
 
@@ -51,6 +51,7 @@ class Collector {
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
   bool shifted_ = false;
+  bool off_for_good_ = false;  // a library hides blocks
   Pacer pacer_;
   Marker* marker_ = nullptr;
   RootScanner* roots_ = nullptr;

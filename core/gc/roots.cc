@@ -51,13 +51,18 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   Range previous{};
   bool previous_readable = true;
   while (map.Next(&mapping)) {
+    if (mapping.hides_blocks) {
+      result_.incomplete = "libswipl keeps addresses outside of its blocks (core/HOSTS.md)";
+      result_.for_good = true;
+      return result_;
+    }
     bool guarded = previous.hi == mapping.range.lo && !previous_readable;
     ScanMapping(mapping, guarded);
     previous = mapping.range;
     previous_readable = mapping.readable;
   }
   Flush();
-  result_.complete = true;
+  result_.incomplete = nullptr;
   return result_;
 }
 

@@ -22,9 +22,11 @@ namespace gcm {
 class RootScanner {
  public:
   struct Result {
-    bool complete;  // false: the map could not be read, and nothing may be reclaimed
-    uint64_t bytes;
-    uint64_t stack_bytes;
+    // Null, or why nothing may be reclaimed.
+    const char* incomplete = "the memory map cannot be read";
+    bool for_good = false;  // nor in any later cycle
+    uint64_t bytes = 0;
+    uint64_t stack_bytes = 0;
   };
 
   // `own_sp` is the collecting thread's stack pointer, its registers stored above it.

@@ -58,6 +58,11 @@ TEST(ParseMapping, TellsKinds) {
   EXPECT_TRUE(Parsed("7f00-7f01 rw-p 00000000 00:00 0 [heap]").program_break);
 }
 
+TEST(ParseMapping, KnowsTheLibraryThatHidesBlocks) {
+  EXPECT_TRUE(Parsed("7f00-7f01 r--p 00000000 fe:01 12 /usr/lib/libswipl.so.9.0.4").hides_blocks);
+  EXPECT_FALSE(Parsed("7f00-7f01 r--p 00000000 fe:01 12 /usr/lib/libfontconfig.so.1").hides_blocks);
+}
+
 TEST(ParseMapping, LeavesOutTheKernelsOwn) {
   EXPECT_FALSE(Parsed("7ffc3a0d0000-7ffc3a0d4000 r--p 00000000 00:00 0 [vvar]").readable);
   EXPECT_FALSE(Parsed("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]").readable);
