@@ -79,7 +79,10 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   mapping->hides_blocks = strstr(p, "/libswipl.so") != nullptr;
   mapping->stack = strcmp(p, "[stack]") == 0;
   // [vvar], [vsyscall]: the kernel's data, which hold no pointer of the program.
-  if (StartsWith(p, "[v")) mapping->readable = false;
+  if (StartsWith(p, "[v")) {
+    mapping->readable = false;
+    mapping->device = true;
+  }
   return true;
 }
 

@@ -13,7 +13,7 @@ struct Mapping {
   bool writable;
   bool executable;
   bool shared;
-  bool device;         // a device's memory: reading it may have effects
+  bool device;         // a device's memory, where reading may have effects, or the kernel's data
   bool keeps_offsets;  // a library that is known to keep distances instead of addresses
   bool hides_blocks;   // a library that is known to keep addresses outside of its blocks
   bool stack;          // the main thread's
@@ -51,6 +51,9 @@ class PageMap {
   explicit PageMap(Of of = Of::kOwnData);
   // False: nothing can be told, every page must be taken for one that holds data.
   bool ok() const { return file_.ok(); }
+  // Whether what holds no data costs nothing, however large it is (Linux 6.7). Known after a
+  // question.
+  bool fast() const { return ioctl_works_; }
   // The first run of such pages within `within`; false when there is none. Answers are fetched
   // ahead, for addresses up to `ahead` (>= within.hi): one system call serves many mappings.
   bool NextRun(Range within, uintptr_t ahead, Range* run);

@@ -54,6 +54,8 @@ class Marker {
   // every byte.
   void ScanWords(uintptr_t lo, uintptr_t hi);
   void ScanBytes(uintptr_t lo, uintptr_t hi);
+  // Also what is protected against reading.
+  void ScanProtected(uintptr_t lo, uintptr_t hi);
   void MarkWord(uintptr_t word);
   // As MarkWord, but only if a block starts exactly there.
   void MarkStart(uintptr_t address);
@@ -74,7 +76,6 @@ class Marker {
   void ScanShifted(uintptr_t lo, uintptr_t hi, size_t step);
   void ScanOffsets(const Span* span, uintptr_t block, uintptr_t end);
   void ScanLarge(uintptr_t lo, uintptr_t hi);
-  void ScanProtected(uintptr_t lo, uintptr_t hi);
   void Rescan();
 
   Arena* arena_ = nullptr;

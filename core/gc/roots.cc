@@ -13,6 +13,12 @@
 #include "platform/syscall.h"
 
 namespace gcm {
+namespace {
+
+// Where the kernel is asked for each page.
+constexpr size_t kMostUnreadable = 256 * kMiB;
+
+}  // namespace
 
 bool RootScanner::PrepareBuffers() {
   if (buffer_ == nullptr) {
@@ -92,7 +98,8 @@ void RootScanner::NoteProtected(const Mapping& mapping) {
 void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   if (mapping.keeps_offsets) marker_->FollowOffsets();
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
-  if (!mapping.readable || mapping.device) return;
+  if (mapping.device) return;
+  if (!mapping.readable) return ScanUnreadable(mapping);
   if (mapping.shared && !mapping.writable && !mapping.executable) return;
   const uintptr_t tls = kTestHooks ? stacks_.ThreadPointerIn(mapping.range) : 0;
   if (kinds_.LeavesOut(mapping, tls != 0)) return;
@@ -116,6 +123,15 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   }
   ScanOutsideOwn(range, pages);
   if (stack) result_.stack_bytes += added_ - before;
+}
+
+// Most of what cannot be read is reserved and empty, and may be very large.
+void RootScanner::ScanUnreadable(const Mapping& mapping) {
+  if (mapping.shared || !pages_->ok()) return;
+  if (!pages_->fast() && mapping.range.size() > kMostUnreadable) return;
+  unreadable_ = true;
+  ScanOutsideOwn(mapping.range, Pages::kOwnData);
+  unreadable_ = false;
 }
 
 void RootScanner::ScanOutsideOwn(Range range, Pages pages) {
@@ -154,8 +170,14 @@ void RootScanner::ScanRuns(PageMap* pages, Range range, uintptr_t ahead) {
   if (!pages->ok()) return Add(range);
   Range rest{RoundDown(range.lo, memory::PageSize()), range.hi}, run;
   while (pages->NextRun(rest, ahead, &run)) {
-    Add({Max(run.lo, range.lo), run.hi});
+    run.lo = Max(run.lo, range.lo);
     rest.lo = run.hi;
+    if (!unreadable_) {
+      Add(run);
+      continue;
+    }
+    marker_->ScanProtected(run.lo, run.hi);
+    result_.bytes += run.size();
   }
 }
 

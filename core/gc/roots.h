@@ -1,12 +1,13 @@
 // Roots: every place outside of the heap that may hold a pointer into it, found from the process's
 // own memory map, so that no place has to be registered. With the world stopped.
 //
-// All readable private mappings are scanned where they hold data of the process's own, read-only
-// ones, too (their pages may have been written before they were protected), and all writable
-// shared mappings where they are resident: another mapping of the same memory may have written
-// there. Of files on disk, which may be huge and are somebody else's for the most part, only what
-// this process has touched; a forked child, which inherits none of that, takes what is resident.
-// Left out are our own ranges, devices, and the dead part
+// All private mappings are scanned where they hold data of the process's own, protected ones, too
+// (their pages may have been written before, and a runtime may use protection as a barrier: Ruby's
+// compaction protects pages that hold its objects against reading), and all writable shared
+// mappings where they are resident: another mapping of the same memory may have written there. Of
+// files on disk, which may be huge and are somebody else's for the most part, only what this
+// process has touched; a forked child, which inherits none of that, takes what is resident. Left
+// out are our own ranges, devices, and the dead part
 // of stacks below the stack pointer. Executable memory of the process's own is code that was made
 // at run time: its operands lie at any byte.
 #pragma once
@@ -40,6 +41,7 @@ class RootScanner {
   void ScanOutsideOwn(Range range, Pages pages);
   void ScanPresent(Range range, uintptr_t ahead, Pages pages);
   void ScanRuns(PageMap* pages, Range range, uintptr_t ahead);
+  void ScanUnreadable(const Mapping& mapping);
   void Add(Range range);
   void Flush();
   void ScanCopy(Range range);
@@ -66,8 +68,9 @@ class RootScanner {
   PageMap* pages_ = nullptr;
   bool read_refused_ = false;
   RootKinds kinds_;
-  bool code_ = false;  // the mapping at hand is executable
-  bool ring_ = false;  // it is shared with the kernel
+  bool code_ = false;        // the mapping at hand is executable
+  bool ring_ = false;        // it is shared with the kernel
+  bool unreadable_ = false;  // it is protected against reading
   Result result_{};
 };
 

@@ -49,7 +49,7 @@
 
 #define GCM_MAPPING_CASES(CASE)                                                                             \
   CASE(mapping_private) CASE(mapping_shared) CASE(mapping_memfd) CASE(mapping_private_file)                 \
-  CASE(mapping_read_only) CASE(mapping_grown) CASE(mapping_moved) CASE(mapping_raw) CASE(mapping_split)     \
+  CASE(mapping_read_only) CASE(mapping_unreadable) CASE(mapping_grown) CASE(mapping_moved) CASE(mapping_raw) CASE(mapping_split)     \
   CASE(mapping_after_collection) CASE(mapping_sysv) CASE(mapping_fixed) CASE(program_break)                 \
   CASE(mapping_sparse) CASE(mapping_truncated_file) CASE(mapping_with_guard_region)                         \
   CASE(mapping_shared_file) CASE(mapping_shared_file_after_fork) CASE(code_operand)

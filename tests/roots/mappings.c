@@ -130,6 +130,16 @@ void case_mapping_read_only(void) {
   judge_mapping();
 }
 
+// Written, then protected against all access, as a barrier for reads does it.
+void case_mapping_unreadable(void) {
+  void *p = map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  hold_in(p, 4096);
+  MUST(mprotect(p, kLength, PROT_NONE) == 0);
+  judge();
+  MUST(mprotect(p, kLength, PROT_READ) == 0);
+  check_slots();
+}
+
 void case_mapping_grown(void) {
   void *p = map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
   collect();
