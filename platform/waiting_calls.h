@@ -1,4 +1,5 @@
-// The system calls that may wait for long, and may end with EINTR when a handler comes.
+// The system calls that may wait for long, and may end with EINTR when a handler comes; and the one
+// that installs filters, which is to be noticed.
 #pragma once
 
 #include <sys/syscall.h>
@@ -50,6 +51,7 @@ constexpr WaitingCalls MakeWaitingCalls() {
     SYS_wait4,
     SYS_waitid,
     SYS_flock,
+    SYS_seccomp,
     SYS_mq_timedsend,
     SYS_mq_timedreceive,
     426 /* io_uring_enter */,

@@ -231,6 +231,7 @@ __attribute__((visibility("hidden"), used)) long GcmPlainSyscall(long number, lo
 }
 __attribute__((visibility("hidden"), used)) long GcmWaitingSyscall(long number, long a, long b,
                                                                    long c, long d, long e, long f) {
+  if (number == SYS_seccomp) gcm::BeforeSeccomp(a);
   long result;
   auto call = [&] { result = GcmPlainSyscall(number, a, b, c, d, e, f); };
   gcm::Publish(call);

@@ -12,9 +12,12 @@ void* AlignedOrNull(size_t alignment, size_t size);
 // Keeps errno.
 void FreeAs(void* p, const char* function);
 
-// preload/blocking.cc: while one thread runs.
+// preload/loading.cc, preload/blocking.cc: while one thread runs.
 void StartLoading();
 void StartBlocking();
+
+// preload/filters.cc: of the system call seccomp.
+void BeforeSeccomp(long operation);
 
 // preload/handlers.cc: while one thread runs; in a forked child.
 void StartHandlers();

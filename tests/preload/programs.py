@@ -209,6 +209,12 @@ def test_full_signal_queue():
     expect(done.status == 0 and done.out == "done\n", done.summary())
 
 
+def test_filters_of_system_calls():
+    for how in ("prctl", "syscall"):
+        done = run([helper("filter"), how], GCMALLOC_STRESS="1000")
+        expect(done.status == 0 and done.out == "done\n", how + ": " + done.summary())
+
+
 def test_shifted_addresses():
     done = run([helper("shifted")])
     expect(done.status == 0 and done.out == "kept 64 of 64, reclaimed some\n", done.summary())
