@@ -82,6 +82,8 @@ bool MayBeInterrupted(const Call& call, bool seen) {
     case SYS_openat:
     case SYS_getrandom:  // much, or before the kernel has enough
       return seen;
+    case SYS_seccomp:
+      return false;
     default:
       return kWaitingCalls.Has(call.number);
   }
