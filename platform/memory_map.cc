@@ -30,19 +30,24 @@ struct ScanArgument {
 constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, struct pm_scan_arg)
 constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5;
 
-// Bits of an entry of /proc/self/pagemap.
+// Bits of an entry of pagemap.
 constexpr uint64_t kEntryPresent = uint64_t{1} << 63, kEntrySwapped = uint64_t{1} << 62,
                    kEntryFile = uint64_t{1} << 61;
 
 }  // namespace
 
 MemoryMap::MemoryMap()
-    : file_(File::OpenForReading("/proc/self/maps")), lines_(&file_, buffer_, sizeof(buffer_)) {}
+    : file_(File::OpenForReading("/proc/thread-self/maps")),
+      lines_(&file_, buffer_, sizeof(buffer_)) {}
 
 bool MemoryMap::Next(Mapping* mapping) {
   size_t length;
   while (char* line = lines_.Next(&length)) {
-    if (ParseMapping(line, mapping)) return true;
+    if (!ParseMapping(line, mapping)) continue;
+    if (mapping->range.Contains(AddressOf(reinterpret_cast<void*>(&ParseMapping)))) {
+      saw_own_code_ = true;
+    }
+    return true;
   }
   return false;
 }
@@ -73,7 +78,7 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   return true;
 }
 
-PageMap::PageMap() : file_(File::OpenForReading("/proc/self/pagemap")) {}
+PageMap::PageMap() : file_(File::OpenForReading("/proc/thread-self/pagemap")) {}
 
 bool PageMap::NextRun(Range within, uintptr_t ahead, Range* run) {
   if (within.lo >= within.hi) return false;

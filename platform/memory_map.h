@@ -1,5 +1,5 @@
-// The process's own memory map, as the kernel tells it: mappings from /proc/self/maps, and which
-// of their pages hold data. For the root scan; nothing here allocates.
+// The process's own memory map, as the kernel tells it: mappings from /proc/thread-self/maps, and
+// which of their pages hold data. For the root scan; nothing here allocates.
 #pragma once
 
 #include "platform/base.h"
@@ -26,14 +26,18 @@ class MemoryMap {
   MemoryMap();
   bool ok() const { return file_.ok(); }
   bool Next(Mapping* mapping);
+  // After the last mapping: false when the map was cut short, or was another's or nobody's (it must
+  // hold the code that reads it).
+  bool IsWhole() const { return saw_own_code_ && !lines_.failed(); }
 
  private:
   File file_;
+  bool saw_own_code_ = false;
   char buffer_[4096 + 512];  // a path may have 4096 bytes
   LineReader lines_;
 };
 
-// Parses one line of /proc/self/maps. Public for its test.
+// Parses one line of that file. Public for its test.
 bool ParseMapping(const char* line, Mapping* mapping);
 
 // Which pages of a private mapping hold data of the process's own: resident or swapped out, and
@@ -74,10 +78,10 @@ long ReadOwnRanges(const Range* ranges, size_t count, void* to);
 // service as such.
 long ReadOwnMemory(uintptr_t from, void* to, size_t size);
 
-// As ReadOwnMemory, also where the pages are protected against reading, by /proc/self/mem.
+// As ReadOwnMemory, also where the pages are protected against reading, by /proc/thread-self/mem.
 class ProtectedMemory {
  public:
-  ProtectedMemory() : file_(File::OpenForReading("/proc/self/mem")) {}
+  ProtectedMemory() : file_(File::OpenForReading("/proc/thread-self/mem")) {}
   long Read(uintptr_t from, void* to, size_t size) { return file_.ReadAt(to, size, from); }
 
  private:

@@ -5,7 +5,9 @@
 #include "core/base/metadata.h"
 #include "core/base/options.h"
 #include "core/gc/sweeper.h"
+#include "platform/apart.h"
 #include "platform/clock.h"
+#include "platform/descriptor.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
@@ -14,6 +16,8 @@ namespace gcm {
 namespace {
 
 constexpr size_t kStackSize = 128 * kKiB;
+// Open at the same time: the map, its pages, the list of descriptors and one of these.
+constexpr unsigned kDescriptors = 4;
 constexpr uint64_t kTick = clock::kSecond / 4;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 
@@ -150,26 +154,26 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   record.reason = self->reason_;
   record.heap_before = heap().pages().in_use_pages() * kPageSize;
   const bool stopped = world().Stop(&why);
-  if (stopped) {
-    self->done_ = self->MarkAndSweep(sp, &record);
-    if (!self->done_) why = "the memory map cannot be read";
-  }
+  if (stopped) self->done_ = self->MarkAndSweepWithDescriptors(sp, &record, &why);
   // Planned before anybody runs again: what others allocate from here on is growth.
   record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   self->Plan(&record, clock::Now() - begin);
-  if (stopped) world().Start();
   const uint64_t end = clock::Now();
   self->last_cycle_.store(end, std::memory_order_relaxed);
   self->UpdateLimit(end);
-  if (!self->done_) {
-    ledger().TraceSkipped(why);
-    return;
-  }
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
   record.number = ledger().cycles() + 1;
-  ledger().AddCycle(record);
-  ledger().Trace(record);
+  if (self->done_) {
+    ledger().AddCycle(record);
+    ledger().TraceToFiles(record);
+  }
+  if (stopped) world().Start();
+  if (self->done_) {
+    ledger().TraceToStandardError(record);
+  } else {
+    ledger().TraceSkipped(why);
+  }
 }
 
 void Collector::Plan(CycleRecord* record, uint64_t duration) {
@@ -178,6 +182,25 @@ void Collector::Plan(CycleRecord* record, uint64_t duration) {
                    record->roots_bytes, duration, counts && done_});
   record->heap_goal = pacer_.goal();
   heap().SetTrigger(pacer_.trigger());
+}
+
+// Half of what has to be read is worse than nothing: whether there is room for the descriptors is
+// known before the first of them is opened.
+bool Collector::MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why) {
+  *why = "the memory map cannot be read";
+  if (descriptor::HasRoomFor(kDescriptors)) return MarkAndSweep(sp, record);
+  struct Job {
+    Collector* self;
+    uintptr_t sp;
+    CycleRecord* record;
+    bool done;
+  } job{this, sp, record, false};
+  auto run = [](void* data) {
+    auto* j = static_cast<Job*>(data);
+    if (descriptor::HasRoomFor(kDescriptors)) j->done = j->self->MarkAndSweep(j->sp, j->record);
+  };
+  if (!apart::Run(run, &job)) *why = "no descriptor is free";
+  return job.done;
 }
 
 bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {

@@ -41,6 +41,7 @@ class Collector {
   static void CycleOnOwnStack(void* self, uintptr_t sp);
   void Plan(CycleRecord* record, uint64_t duration);
   bool MarkAndSweep(uintptr_t sp, CycleRecord* record);
+  bool MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why);
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
 

@@ -57,7 +57,7 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   }
   Flush();
   ScanKernelRoots(marker_);
-  result_.complete = true;
+  result_.complete = map.IsWhole();
   return result_;
 }
 

@@ -25,7 +25,6 @@ KNOWN = [
     ("roots*", "kernel_sigqueue", "the values of pending signals are not read from the kernel"),
     ("roots*", "kernel_mq_notify", "the value of a message queue's notification is not read from the kernel"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
-    ("preload", "few_descriptors", "without a descriptor the memory map cannot be read, and the cycle is skipped"),
 ]
 
 
