@@ -45,6 +45,8 @@ void MarkParent() {
   g_tag->pid = Pid();
 }
 
+bool WasForked() { return g_tag != nullptr && LoadRelaxed(&g_tag->pid) == 0; }
+
 bool SharesParentMemory() {
   if (g_tag == nullptr) return false;
   int pid = LoadRelaxed(&g_tag->pid);

@@ -36,6 +36,8 @@ size_t CgroupMemoryLimit();
 // Tags the process: to be called at the start, and again in a forked child. The tag is on a page
 // that the kernel wipes in a child, however that was forked.
 void MarkParent();
+// True in a forked child that has not been tagged yet.
+bool WasForked();
 // True in a child that shares its parent's memory (vfork): same tag page, another pid.
 bool SharesParentMemory();
 

@@ -92,10 +92,9 @@ bool Collector::Relieve(Pressure pressure) {
       break;
     }
     case Pressure::kGrowth: {
-      if (!lock_.TryLock()) {
+      if (!TryTakeTurn()) {
         // Somebody collects already: going on would only make the heap outgrow its goal.
-        lock_.Lock();
-        lock_.Unlock();
+        lock_.Await();
         return true;
       }
       uint64_t now = clock::Now();
@@ -104,29 +103,52 @@ bool Collector::Relieve(Pressure pressure) {
       heap().SetTrigger(pacer_.trigger());
       bool done = false;
       if (verdict != Pacer::Verdict::kNo) {
-        // Under the same lock: others who found the heap grown are waiting for it.
+        // In the same turn: others who found the heap grown are waiting for it.
         done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
                      : verdict == Pacer::Verdict::kGrowth ? "growth"
                                                           : "early");
       }
-      lock_.Unlock();
+      EndTurn();
       return done;
     }
   }
-  if (!lock_.TryLock()) return false;
+  if (!TryTakeTurn()) return false;
   bool done = Cycle(reason);
-  lock_.Unlock();
+  EndTurn();
   return done;
 }
 
 bool Collector::Collect(const char* reason) {
   if (!started_.load(std::memory_order_relaxed) || options().mode == Mode::kOff) return false;
-  LockGuard guard(lock_);
-  return Cycle(reason);
+  TakeTurn();
+  bool done = Cycle(reason);
+  EndTurn();
+  return done;
+}
+
+bool Collector::TryTakeTurn() {
+  uint64_t mask = BlockSignals();
+  if (lock_.TryLock()) {
+    mask_ = mask;
+    return true;
+  }
+  RestoreSignals(mask);
+  return false;
+}
+
+void Collector::TakeTurn() {
+  while (!TryTakeTurn()) lock_.Await();
+}
+
+void Collector::EndTurn() {
+  uint64_t mask = mask_;
+  lock_.Unlock();
+  RestoreSignals(mask);
 }
 
 bool Collector::Cycle(const char* reason) {
   if (process::SharesParentMemory()) return false;  // a vfork child: the heap is its parent's
+  if (process::WasForked()) NoticeFork();
   if (marker_ == nullptr) {
     marker_ = New<Marker>();
     roots_ = New<RootScanner>();
@@ -137,7 +159,6 @@ bool Collector::Cycle(const char* reason) {
     }
     stack_top_ = stack + kStackSize;
   }
-  SignalsBlocked blocked;
   reason_ = reason;
   done_ = false;
   GcmWithSpilledRegisters(&Collector::CycleOnOwnStack, this, stack_top_);
@@ -227,8 +248,19 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record) {
   return true;
 }
 
-void Collector::AfterForkInChild() {
+void Collector::NoticeFork() {
+  heap().registry().Renumber(t_cache);
+  world().AfterForkInChild();
+  process::MarkParent();
+}
+
+void Collector::AfterForkInside() {
   lock_.Reset();
+  ledger().AfterForkInChild();
+  NoticeFork();
+}
+
+void Collector::AfterForkInChild() {
   ledger().AfterForkInChild();
   world().AfterForkInChild();
 }

@@ -31,8 +31,19 @@ class Collector {
   void Disable() { disabled_.fetch_add(1, std::memory_order_relaxed); }
   void Enable() { disabled_.fetch_sub(1, std::memory_order_relaxed); }
 
-  Mutex& lock() { return lock_; }
+  // Nobody collects between the two, the caller excepted, and no signal reaches it: a handler that
+  // came while its own thread has the turn could wait for it for ever. Whoever waits for its turn
+  // can be stopped.
+  void TakeTurn();
+  bool TryTakeTurn();
+  void EndTurn();
+
+  // Around a fork, in which the parent has its turn.
   void AfterForkInChild();
+  // In the child of one that was made inside of a section of the heap: nothing had its turn.
+  void AfterForkInside();
+  // In the child of a fork that nothing else told us of: when it first collects.
+  static void NoticeFork();
 
  private:
   static bool OnPressure(Pressure pressure);
@@ -46,6 +57,7 @@ class Collector {
   bool Enabled() const;
 
   Mutex lock_;
+  uint64_t mask_ = 0;  // of the signals of who has the turn, from before
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
   Pacer pacer_;

@@ -176,11 +176,14 @@ class Unstoppable {
 
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
   static bool Defer() {
-    ThreadCache* cache = t_cache;
-    if (cache == &g_empty_cache || cache->critical_.load(std::memory_order_relaxed) == 0)
-      return false;
-    cache->stop_pending_.store(true, std::memory_order_relaxed);
+    if (!IsInside()) return false;
+    t_cache->stop_pending_.store(true, std::memory_order_relaxed);
     return true;
+  }
+  // True in a signal handler that has interrupted a section of its own thread.
+  static bool IsInside() {
+    ThreadCache* cache = t_cache;
+    return cache != &g_empty_cache && cache->critical_.load(std::memory_order_relaxed) != 0;
   }
   // What a thread calls to be stopped at the end of a section; set by the collector.
   static std::atomic<void (*)()> park;

@@ -24,6 +24,7 @@ KNOWN = [
     ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
     ("roots*", "kernel_sigqueue", "the values of pending signals are not read from the kernel"),
     ("roots*", "kernel_mq_notify", "the value of a message queue's notification is not read from the kernel"),
+    ("process*", "seccomp_no_signals_to_threads", "a thread that may not be signalled is taken for one that has ended"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
 ]
 
@@ -48,6 +49,8 @@ def suites(out):
         ("misuse, linked", python + [path("misuse", "run.py"), "-", os.path.join(test, "misuse_static")], {}),
         ("preload", python + [path("preload", "run.py"), so, "--bin", test], {}),
         ("roots", python + [path("roots", "run.py"), so, os.path.join(test, "roots_tests")], {}),
+        ("process, preloaded", python + [path("process", "run.py"), so, os.path.join(test, "process_tests")], {}),
+        ("process, linked", python + [path("process", "run.py"), "-", os.path.join(test, "process_tests_static")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
