@@ -1,6 +1,7 @@
 #include "platform/memory_map.h"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 
 #include <cerrno>
@@ -78,13 +79,40 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   return true;
 }
 
-PageMap::PageMap() : file_(File::OpenForReading("/proc/thread-self/pagemap")) {}
+PageMap::PageMap() : file_(File::OpenForReading("/proc/thread-self/pagemap")) {
+  struct sysinfo info {};
+  by_residence_ = !file_.ok() && Syscall(SYS_sysinfo, &info) == 0 && info.totalswap == 0;
+}
 
 bool PageMap::NextRun(Range within, uintptr_t ahead, Range* run) {
   if (within.lo >= within.hi) return false;
+  if (by_residence_) return ScanByResidence(within, run);
   if (ioctl_works_ && ScanByIoctl(within, ahead, run)) return true;
   if (ioctl_works_) return false;
   return ScanByEntries(within, run);
+}
+
+bool PageMap::ScanByResidence(Range within, Range* run) {
+  const size_t page = memory::PageSize();
+  unsigned char resident[4096];
+  run->lo = run->hi = 0;
+  for (uintptr_t at = within.lo; at < within.hi;) {
+    const size_t count = Min(sizeof(resident), DivideUp(within.hi - at, page));
+    if (!ResidentPages(at, count, resident)) {
+      if (run->lo == 0) run->lo = at;
+      break;
+    }
+    for (size_t i = 0; i < count; ++i, at += page) {
+      const bool data = (resident[i] & 1) != 0;
+      if (data && run->lo == 0) run->lo = at;
+      if (!data && run->lo != 0) {
+        run->hi = at;
+        return true;
+      }
+    }
+  }
+  run->hi = within.hi;
+  return run->lo != 0;
 }
 
 bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {

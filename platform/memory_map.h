@@ -46,7 +46,7 @@ class PageMap {
  public:
   PageMap();
   // False: nothing can be told, every page must be taken for one that holds data.
-  bool ok() const { return file_.ok(); }
+  bool ok() const { return file_.ok() || by_residence_; }
   // The first run of such pages within `within`; false when there is none. Answers are fetched
   // ahead, for addresses up to `ahead` (>= within.hi): one system call serves many mappings.
   bool NextRun(Range within, uintptr_t ahead, Range* run);
@@ -54,8 +54,12 @@ class PageMap {
  private:
   bool ScanByIoctl(Range within, uintptr_t ahead, Range* run);
   bool ScanByEntries(Range within, Range* run);
+  bool ScanByResidence(Range within, Range* run);
 
   File file_;
+  // A process that has changed its user may not open its own page map. Where there is no swap, what
+  // is not resident holds nothing; pages of files that are resident are taken along.
+  bool by_residence_ = false;
   bool ioctl_works_ = true;
   // The answers to one system call, for the runs that follow.
   static constexpr size_t kBatch = 512;

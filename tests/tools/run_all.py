@@ -24,7 +24,6 @@ KNOWN = [
     ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
     ("roots*", "kernel_sigqueue", "the values of pending signals are not read from the kernel"),
     ("roots*", "kernel_mq_notify", "the value of a message queue's notification is not read from the kernel"),
-    ("process*", "seccomp_no_signals_to_threads", "a thread that may not be signalled is taken for one that has ended"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
 ]
 
