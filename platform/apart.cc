@@ -6,6 +6,7 @@
 #include "platform/process.h"
 #include "platform/signal.h"
 #include "platform/syscall.h"
+#include "platform/test_skip.h"
 
 // long GcmRunInClone(long flags, void (*fn)(void*), void* data): makes a thread that runs fn on the
 // caller's stack, below its pointer, and ends. The caller waits (CLONE_VFORK) and gets its number.
@@ -100,7 +101,7 @@ void Work(void* data) {
 }  // namespace
 
 bool Run(void (*fn)(void* data), void* data) {
-  if (t_job != nullptr) return false;
+  if (t_job != nullptr || Skips(Skip::apart)) return false;
   Job job{fn, data, {}, false};
   job.has_directory = proc::OwnDirectory(job.directory, sizeof(job.directory));
   SignalsBlocked blocked;

@@ -12,6 +12,7 @@
 #include "platform/descriptor.h"
 #include "platform/message.h"
 #include "platform/syscall.h"
+#include "platform/test_skip.h"
 
 namespace gcm::proc {
 namespace {
@@ -45,6 +46,11 @@ struct Place {
     const char* caller = apart::CallersDirectory();
     if (caller != nullptr && strncmp(name, kThread, sizeof(kThread) - 1) == 0) {
       built.Text("/proc/").Text(caller).Text(name + sizeof(kThread) - 2).Char('\0');
+      path = built.data();
+    }
+    if (Skips(Skip::own_proc) && strncmp(name, kThread, sizeof(kThread) - 1) == 0) {
+      built.Clear();
+      built.Text("/proc/self/").Text(name + sizeof(kThread) - 1).Char('\0');
       path = built.data();
     }
     directory = Kept();
@@ -86,7 +92,7 @@ bool OwnDirectory(char* buffer, size_t size) {
 }
 
 void Keep() {
-  if (Kept() >= 0) return;
+  if (Kept() >= 0 || Skips(Skip::keep_proc)) return;
   int fd = descriptor::Open(AT_FDCWD, kProc, O_PATH | O_DIRECTORY);
   if (fd < 0) return;
   rlimit limit{};

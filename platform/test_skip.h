@@ -11,7 +11,15 @@ namespace gcm {
 #define GCM_TEST_SKIPS(X)                                                                        \
   X(restart)    /* interrupted system calls are not continued after a stop */                    \
   X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */      \
-  X(trampoline) /* the program's handlers run although the world is stopped */
+  X(trampoline) /* the program's handlers run although the world is stopped */                   \
+  X(apart)      /* nothing is done with a descriptor table of its own */                         \
+  X(keep_proc)  /* a change of the root directory leaves /proc behind */                         \
+  X(own_proc)   /* /proc/self is read, the first thread's */                                     \
+  X(numbers)    /* threads have the numbers that /proc shows */                                  \
+  X(thread_list) /* threads are listed anew although none came or went */                        \
+  X(high)       /* descriptors keep the number that open gave them */                            \
+  X(inside)     /* a fork in a handler takes the locks that its thread has */                    \
+  X(residence)  /* without a page map all memory is read */
 
 enum class Skip : unsigned {
 #define GCM_SKIP_NAME(name) name,

@@ -37,7 +37,7 @@ void OnAttach() {
 GCM_TLS bool t_forks_inside = false;
 
 void BeforeFork() {
-  t_forks_inside = Unstoppable::IsInside();
+  t_forks_inside = Unstoppable::IsInside() && !Skips(Skip::inside);
   if (t_forks_inside) return;
   collector().TakeTurn();
   heap().LockAll();

@@ -112,6 +112,11 @@ CASE(fork_in_handler_refilling) {
   fork_while([&n] { lose(1, 3000 + ++n % 60000); });
 }
 
+CASE(fork_in_handler_inside) {
+  static std::size_t n = 0;
+  fork_while([] { free(malloc(40000 + ++n % 16 * 8192)); });
+}
+
 CASE(fork_in_handler_collecting) {
   fork_while([] {
     lose(10, 100);

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What processes do to themselves, under collections without rest: run.py LIB PROCESS_TESTS [NAME…]
+"""What processes do to themselves, under collections without rest: run.py [--controls] LIB PROCESS_TESTS [NAME…]
 
 Law: prints `ok NAME`, `skip NAME why` or `FAIL NAME why` for each case of the program, each way to end a process,
-and the setuid program; two run at a time. LIB is preloaded; `-` for a binary that has the allocator linked in.
+and the setuid program; two run at a time. LIB is preloaded; `-` for a binary that has the allocator linked in. With --controls LIB leaves out one rule at a time (platform/test_skip.h), and the case that
+the rule is for must fail.
 """
 import fnmatch
 import json
@@ -33,6 +34,17 @@ ENDS = {
     "child_exits": (5, "", True),
 }
 TIMES = 5  # each end is tried
+# The rule that is left out -> the case that fails then.
+CONTROLS = {
+    "apart": "none_free",
+    "keep_proc": "chroot_empty",
+    "own_proc": "main_thread_has_ended",
+    "numbers": "pid_namespace_threads",
+    "thread_list,high": "lowest_number",
+    "high": "shared_table_lowest_number",
+    "inside": "fork_in_handler_inside",
+    "residence": "setuid_untouched_memory",
+}
 
 
 class Setting:
@@ -40,13 +52,13 @@ class Setting:
     binary = None
 
 
-def run(arguments, **settings):
+def run(arguments, timeout=90, **settings):
     env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
     env.update(pair.split("=", 1) for pair in os.environ.get("GCM_PROCESS_ENV", "").split())
     env.update(settings)
     if Setting.lib != "-":
         env["LD_PRELOAD"] = Setting.lib
-    return subprocess.run([Setting.binary] + arguments, env=env, capture_output=True, timeout=90, text=True,
+    return subprocess.run([Setting.binary] + arguments, env=env, capture_output=True, timeout=timeout, text=True,
                           errors="replace", cwd="/")
 
 
@@ -81,6 +93,18 @@ def end(name):
     return "ok", ""
 
 
+def control(rule):
+    try:
+        done = run([CONTROLS[rule]], 20, GCM_TEST_SKIP=rule, GCM_TEST_SECONDS="8")
+    except subprocess.TimeoutExpired:
+        return "ok", "hangs"
+    if done.returncode == SKIPPED:
+        return "skip", said(done)
+    if done.returncode == 0:
+        return "FAIL", "%s passes without the rule" % CONTROLS[rule]
+    return "ok", "%s: %s" % (ended(done), said(done)[:100])
+
+
 # A copy that runs with other rights than its caller's: the environment is not read, and no file is written for it.
 def privileged(_):
     if os.geteuid() != 0:
@@ -113,6 +137,9 @@ def privileged(_):
 
 
 def main():
+    controls = "--controls" in sys.argv
+    if controls:
+        sys.argv.remove("--controls")
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     Setting.lib = sys.argv[1] if sys.argv[1] == "-" else os.path.abspath(sys.argv[1])
@@ -120,6 +147,8 @@ def main():
     listed = subprocess.run([Setting.binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
     jobs = [(name, case, name) for name in sorted(listed)] + [("exit_" + name, end, name) for name in ENDS]
     jobs.append(("privileged", privileged, None))
+    if controls:
+        jobs = [("without_" + rule, control, rule) for rule in CONTROLS]
     if len(sys.argv) > 3:
         jobs = [job for job in jobs if any(fnmatch.fnmatch(job[0], pattern) for pattern in sys.argv[3:])]
 

@@ -50,6 +50,8 @@ def suites(out):
         ("roots", python + [path("roots", "run.py"), so, os.path.join(test, "roots_tests")], {}),
         ("process, preloaded", python + [path("process", "run.py"), so, os.path.join(test, "process_tests")], {}),
         ("process, linked", python + [path("process", "run.py"), "-", os.path.join(test, "process_tests_static")], {}),
+        ("process, controls", python + [path("process", "run.py"), "--controls", os.path.join(out, "hooks", "libgcmalloc.so"),
+                                        os.path.join(test, "process_tests")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
