@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -18,7 +19,10 @@ bool StartsWith(const char* text, const char* prefix) {
   return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+// What lies in /sys and /proc are devices' registers; vfio hands them out without a name.
 bool IsDevice(const char* path) {
+  if (StartsWith(path, "/sys/") || StartsWith(path, "/proc/")) return true;
+  if (StartsWith(path, "anon_inode:[vfio")) return true;
   if (!StartsWith(path, "/dev/")) return false;
   return !StartsWith(path, "/dev/shm/") && !StartsWith(path, "/dev/zero") &&
          !StartsWith(path, "/dev/hugepages");
@@ -30,7 +34,8 @@ struct ScanArgument {
   uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, struct pm_scan_arg)
-constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5;
+constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5,
+                   kIsGuard = 1 << 8;
 
 // Bits of an entry of pagemap.
 constexpr uint64_t kEntryPresent = uint64_t{1} << 63, kEntrySwapped = uint64_t{1} << 62,
@@ -56,7 +61,7 @@ bool MemoryMap::Next(Mapping* mapping) {
 
 bool ParseMapping(const char* line, Mapping* mapping) {
   const char* p = line;
-  uint64_t lo, hi, ignored, inode;
+  uint64_t lo, hi, ignored, major, inode;
   if (!ParseHex(&p, &lo) || *p++ != '-' || !ParseHex(&p, &hi) || *p++ != ' ') return false;
   if (strlen(p) < 5) return false;
   mapping->range = {lo, hi};
@@ -66,12 +71,16 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   mapping->shared = p[3] == 's';
   p += 5;
   if (!ParseHex(&p, &ignored) || *p++ != ' ') return false;
-  if (!ParseHex(&p, &ignored) || *p++ != ':' || !ParseHex(&p, &ignored) || *p++ != ' ') {
+  if (!ParseHex(&p, &major) || *p++ != ':' || !ParseHex(&p, &ignored) || *p++ != ' ') {
     return false;
   }
   if (!ParseDecimal(&p, &inode)) return false;
   while (*p == ' ') ++p;
-  mapping->file_backed = inode != 0;
+  mapping->inode = inode;
+  mapping->on_disk = inode != 0 && major != 0;
+  mapping->program_break = strcmp(p, "[heap]") == 0;
+  mapping->memfd = StartsWith(p, "/memfd:");
+  mapping->ring = StartsWith(p, "anon_inode:[io_uring]") || StartsWith(p, "/[aio]");
   mapping->device = IsDevice(p);
   mapping->keeps_offsets = strstr(p, "/libfontconfig.so") != nullptr;
   mapping->stack = strcmp(p, "[stack]") == 0;
@@ -80,9 +89,10 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   return true;
 }
 
-PageMap::PageMap() : file_(File::OpenForReading("/proc/thread-self/pagemap")) {
+PageMap::PageMap(Of of) : file_(File::OpenForReading("/proc/thread-self/pagemap")), of_(of) {
   struct sysinfo info {};
-  by_residence_ = !file_.ok() && !Skips(Skip::residence) && Syscall(SYS_sysinfo, &info) == 0 && info.totalswap == 0;
+  by_residence_ = !file_.ok() && !Skips(Skip::residence) && Syscall(SYS_sysinfo, &info) == 0 &&
+                  info.totalswap == 0;
 }
 
 bool PageMap::NextRun(Range within, uintptr_t ahead, Range* run) {
@@ -137,11 +147,18 @@ bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {
     scan.end = ahead;
     scan.vec = AddressOf(regions_);
     scan.vec_len = kBatch;
-    scan.category_inverted = kIsFile | kIsZero;
-    scan.category_mask = kIsFile | kIsZero;
+    const uint64_t unwanted = of_ == Of::kOwnData ? kIsFile | kIsZero : 0;
+    // Guard regions count as swapped out; since Linux 6.15 they can be told.
+    static std::atomic<uint64_t> guard{kIsGuard};
+    scan.category_mask = unwanted | guard.load(std::memory_order_relaxed);
+    scan.category_inverted = scan.category_mask;
     scan.category_anyof_mask = kIsPresent | kIsSwapped;
     scan.return_mask = kIsPresent;
     long n = Syscall(SYS_ioctl, file_.fd(), kPagemapScan, &scan);
+    if (n == -EINVAL && (scan.category_mask & kIsGuard) != 0) {
+      guard.store(0, std::memory_order_relaxed);
+      continue;
+    }
     if (n < 0) {
       ioctl_works_ = false;
       return false;
@@ -166,8 +183,8 @@ bool PageMap::ScanByEntries(Range within, Range* run) {
     }
     size_t got = static_cast<size_t>(n) / sizeof(uint64_t);
     for (size_t i = 0; i < got; ++i, at += page) {
-      bool data =
-          (entries[i] & (kEntryPresent | kEntrySwapped)) != 0 && (entries[i] & kEntryFile) == 0;
+      bool data = (entries[i] & (kEntryPresent | kEntrySwapped)) != 0 &&
+                  (of_ == Of::kTouched || (entries[i] & kEntryFile) == 0);
       if (data && run->lo == 0) run->lo = at;
       if (!data && run->lo != 0) {
         run->hi = at;
@@ -201,6 +218,15 @@ long ReadOwnMemory(uintptr_t from, void* to, size_t size) {
   long n = Syscall(SYS_process_vm_readv, Syscall(SYS_getpid), &local, 1, &remote, 1, 0);
   if (n == -EFAULT) return 0;
   return n;
+}
+
+// Roles exchanged: the kernel looks up the pages of `to`, and reads `from` as it reads the buffer
+// of any system call.
+long ReadOwnMemoryDirectly(uintptr_t from, void* to, size_t size) {
+  iovec local{PointerTo(from), size};
+  iovec remote{to, size};
+  long n = Syscall(SYS_process_vm_writev, Syscall(SYS_getpid), &local, 1, &remote, 1, 0);
+  return n == -EFAULT ? 0 : n;
 }
 
 }  // namespace gcm

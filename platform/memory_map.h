@@ -13,10 +13,15 @@ struct Mapping {
   bool writable;
   bool executable;
   bool shared;
-  bool file_backed;    // has an inode: a file, a memfd, shared anonymous memory
   bool device;         // a device's memory: reading it may have effects
   bool keeps_offsets;  // a library that is known to keep distances instead of addresses
   bool stack;          // the main thread's
+  bool program_break;
+  bool memfd;
+  bool ring;       // of requests and answers, shared with the kernel: io_uring's, aio's
+  bool on_disk;    // a file of a file system on a block device
+  uint64_t inode;  // 0: private anonymous memory; memfds and shared anonymous memory have one
+  bool file_backed() const { return inode != 0; }
 };
 
 // Walks the map in the order of addresses. A mapping that changes during the walk may be seen in
@@ -41,10 +46,12 @@ class MemoryMap {
 bool ParseMapping(const char* line, Mapping* mapping);
 
 // Which pages of a private mapping hold data of the process's own: resident or swapped out, and
-// neither the zero page nor an unmodified page of a file.
+// neither the zero page nor an unmodified page of a file. Or, for a shared mapping of a file, which
+// pages the process has touched and not lost again.
 class PageMap {
  public:
-  PageMap();
+  enum class Of { kOwnData, kTouched };
+  explicit PageMap(Of of = Of::kOwnData);
   // False: nothing can be told, every page must be taken for one that holds data.
   bool ok() const { return file_.ok() || by_residence_; }
   // The first run of such pages within `within`; false when there is none. Answers are fetched
@@ -60,6 +67,7 @@ class PageMap {
   // A process that has changed its user may not open its own page map. Where there is no swap, what
   // is not resident holds nothing; pages of files that are resident are taken along.
   bool by_residence_ = false;
+  const Of of_;
   bool ioctl_works_ = true;
   // The answers to one system call, for the runs that follow.
   static constexpr size_t kBatch = 512;
@@ -82,10 +90,16 @@ long ReadOwnRanges(const Range* ranges, size_t count, void* to);
 // service as such.
 long ReadOwnMemory(uintptr_t from, void* to, size_t size);
 
+// As ReadOwnMemory, by the processor's own access instead of by looking up pages: also where they
+// are none that the kernel knows as memory, as in the rings of older kernels. Not for devices'
+// memory.
+long ReadOwnMemoryDirectly(uintptr_t from, void* to, size_t size);
+
 // As ReadOwnMemory, also where the pages are protected against reading, by /proc/thread-self/mem.
 class ProtectedMemory {
  public:
   ProtectedMemory() : file_(File::OpenForReading("/proc/thread-self/mem")) {}
+  bool ok() const { return file_.ok(); }
   long Read(uintptr_t from, void* to, size_t size) { return file_.ReadAt(to, size, from); }
 
  private:

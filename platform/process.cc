@@ -18,6 +18,8 @@ struct TagPage {
   int pid;
 };
 TagPage* g_tag = nullptr;
+bool g_marked = false;
+bool g_forked = false;
 
 }  // namespace
 
@@ -32,7 +34,12 @@ size_t AddressSpaceLimit() {
 
 bool IsPrivileged() { return getauxval(AT_SECURE) != 0; }
 
+// A child that libc knows nothing of has only lost its tag.
+bool IsForked() { return g_forked || (g_tag != nullptr && LoadRelaxed(&g_tag->pid) == 0); }
+
 void MarkParent() {
+  g_forked = g_marked;
+  g_marked = true;
   if (g_tag == nullptr) {
     uintptr_t page = memory::Map(memory::PageSize(), "gcmalloc: fork tag");
     if (page == 0) return;

@@ -25,6 +25,9 @@ bool MaySignalThreads();
 int NumberInProc(int tid);
 // The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.
 char ThreadState(int tid);
+// The signals that wait for the thread or for the whole process, bit n - 1 for signal n, whether
+// blocked or not; all bits when that cannot be read.
+uint64_t PendingSignals(int tid);
 
 // The soft limit of a resource in bytes, SIZE_MAX when there is none.
 size_t AddressSpaceLimit();
@@ -35,6 +38,8 @@ bool IsPrivileged();
 // Bytes that the tightest memory cgroup allows; SIZE_MAX when there is none.
 size_t CgroupMemoryLimit();
 
+// True after a fork, in the child and its children.
+bool IsForked();
 // Tags the process: to be called at the start, and again in a forked child. The tag is on a page
 // that the kernel wipes in a child, however that was forked.
 void MarkParent();

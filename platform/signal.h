@@ -3,6 +3,7 @@
 #pragma once
 
 #include "platform/base.h"
+#include "platform/interrupted_call.h"
 
 namespace gcm {
 
@@ -36,8 +37,16 @@ namespace stop_signal {
 bool Install(void (*fn)(const SignalFrame&));
 // False: somebody has replaced our handler.
 bool IsInstalled();
-// To a thread of this process. False: there is no such thread.
-bool Send(int tid);
+// To a thread of this process, with what is known of the call it waits in: the call goes on when
+// the handler is done. False: there is no such thread.
+bool Send(int tid, interrupted_call::Hint hint);
+// Of the signal, in a mask of the kernel's.
+uint64_t Bit();
+// Whether a thread of this process blocks it, by a system call of its own. False if unknown.
+bool IsBlockedIn(int tid);
+// Whether each signal is ignored, has its default, or has this handler. Signals of faults, and
+// those that libc keeps for itself, do not count.
+bool OnlyHandler(uintptr_t handler);
 // ThreadSanitizer loses signals that come while a thread begins or ends: they are to be repeated.
 inline constexpr bool kMayBeLost = GCM_TSAN;
 

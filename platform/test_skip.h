@@ -8,18 +8,43 @@
 
 namespace gcm {
 
-#define GCM_TEST_SKIPS(X)                                                                        \
-  X(restart)    /* interrupted system calls are not continued after a stop */                    \
-  X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */      \
-  X(trampoline) /* the program's handlers run although the world is stopped */                   \
-  X(apart)      /* nothing is done with a descriptor table of its own */                         \
-  X(keep_proc)  /* a change of the root directory leaves /proc behind */                         \
-  X(own_proc)   /* /proc/self is read, the first thread's */                                     \
-  X(numbers)    /* threads have the numbers that /proc shows */                                  \
-  X(thread_list) /* threads are listed anew although none came or went */                        \
-  X(high)       /* descriptors keep the number that open gave them */                            \
-  X(inside)     /* a fork in a handler takes the locks that its thread has */                    \
-  X(residence)  /* without a page map all memory is read */
+#define GCM_TEST_SKIPS(X)                                                                   \
+  X(restart)    /* interrupted system calls are not continued after a stop */               \
+  X(publish)    /* blocking calls do not publish their stacks: all threads are signalled */ \
+  X(trampoline) /* the program's handlers run although the world is stopped */              \
+  /* The root scan leaves out one kind of place each. */                                    \
+  X(registers)        /* what the kernel saved of a stopped thread's registers */           \
+  X(own_registers)    /* the registers that the collecting thread's caller keeps */         \
+  X(stack_pointer)    /* the stack pointer itself, where the stack is a block */            \
+  X(alternate_stack)  /* the collecting thread's alternate signal stack, as a block */      \
+  X(main_stack)       /* the main thread's stack */                                         \
+  X(thread_stack)     /* stacks that the C library made for threads */                      \
+  X(thread_data)      /* thread-local storage and the thread's descriptor behind it */      \
+  X(statics)          /* data of loaded objects */                                          \
+  X(program_break)    /* what sbrk gives */                                                 \
+  X(anonymous)        /* other private anonymous mappings */                                \
+  X(private_file)     /* private mappings of files */                                       \
+  X(read_only)        /* private mappings that may only be read */                          \
+  X(shared_anonymous) /* shared anonymous and System V memory */                            \
+  X(shared_file)      /* shared mappings of files */                                        \
+  X(memfd)            /* shared mappings of memfds */                                       \
+  X(code_bytes)       /* operands at any byte of executable memory */                       \
+  X(rings)            /* requests and answers of io_uring and aio */                        \
+  X(epoll)            /* the data of epoll registrations */                                 \
+  X(timers)           /* values of timers */                                                \
+  X(sigqueue)         /* values of queued signals */                                        \
+  X(mq_notify)        /* values of message queues' notifications */                         \
+  X(protected_blocks) /* the contents of blocks that are protected against reading */       \
+  X(large_blocks)     /* the contents of large blocks */                                    \
+  /* Descriptors, /proc, forks. */                                                          \
+  X(apart)       /* nothing is done with a descriptor table of its own */                   \
+  X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \
+  X(own_proc)    /* /proc/self is read, the first thread's */                               \
+  X(numbers)     /* threads have the numbers that /proc shows */                            \
+  X(thread_list) /* threads are listed anew although none came or went */                   \
+  X(high)        /* descriptors keep the number that open gave them */                      \
+  X(inside)      /* a fork in a handler takes the locks that its thread has */              \
+  X(residence)   /* without a page map all memory is read */
 
 enum class Skip : unsigned {
 #define GCM_SKIP_NAME(name) name,
@@ -28,10 +53,12 @@ enum class Skip : unsigned {
 };
 
 #ifdef GCM_TEST_HOOKS
+inline constexpr bool kTestHooks = true;
 // Reads GCM_TEST_SKIP; an unknown name ends the process. Once, at the start.
 void ReadTestSkips(char** environment);
 bool Skips(Skip what);
 #else
+inline constexpr bool kTestHooks = false;
 inline void ReadTestSkips(char**) {}
 constexpr bool Skips(Skip) { return false; }
 #endif

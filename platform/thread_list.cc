@@ -169,6 +169,26 @@ char ThreadState(int tid) {
   return p != nullptr && p[1] == ' ' ? p[2] : '\0';
 }
 
+uint64_t PendingSignals(int tid) {
+  Message path;
+  path.Text(kTasks).Char('/').Decimal(static_cast<uint64_t>(NumberInProc(tid))).Text("/status", 8);
+  File file = File::OpenForReading(path.data());
+  char buffer[256];  // longer lines (the groups) are cut
+  LineReader lines(&file, buffer, sizeof(buffer));
+  uint64_t pending = 0, mask;
+  int found = 0;
+  size_t length;
+  while (file.ok() && found < 2) {
+    const char* p = lines.Next(&length);
+    if (p == nullptr) break;
+    if (strncmp(p, "SigPnd:\t", 8) != 0 && strncmp(p, "ShdPnd:\t", 8) != 0) continue;
+    if (!ParseHex(&(p += 8), &mask)) break;
+    pending |= mask;
+    ++found;
+  }
+  return found == 2 ? pending : ~uint64_t{0};
+}
+
 void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void* data) {
   const size_t length = strlen(target);
   directory::ForEachNumber("/proc/thread-self/fd", [&](int fd) {

@@ -11,6 +11,7 @@
 #include "platform/message.h"
 #include "platform/process.h"
 #include "platform/test_skip.h"
+#include "preload/family.h"
 #include "preload/wrapped.h"
 
 namespace gcm {
@@ -48,6 +49,7 @@ void AfterForkInParent() {
   collector().EndTurn();
 }
 void AfterForkInChild() {
+  HandlersAfterFork();
   if (t_forks_inside) return collector().AfterForkInside();
   heap().AfterForkInChild();
   collector().AfterForkInChild();
@@ -125,6 +127,8 @@ void Start(char** environment) {
   CheckPath("GCMALLOC_TRACE", o.trace_path);
   CheckPath("GCMALLOC_TRACE_JSON", o.trace_json_path);
   CheckPath("GCMALLOC_STATS", o.stats_path);
+  StartBlocking();
+  StartHandlers();
   collector().Start();
   SayWhatWasChosen();
 }

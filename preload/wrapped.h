@@ -23,7 +23,6 @@ GCM_INLINE void* Find(Name name) {
   return LoadRelaxed(&g_functions[name]);
 }
 
-#define GCM_NEXT(name) \
-  reinterpret_cast<decltype(&::name)>(::gcm::next::Find(::gcm::next::k_##name))
+#define GCM_NEXT(name) reinterpret_cast<decltype(&::name)>(::gcm::next::Find(::gcm::next::k_##name))
 
 }  // namespace gcm::next

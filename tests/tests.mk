@@ -20,7 +20,7 @@ test: all
 
 .PHONY: test-programs
 test-programs: $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
-  $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/leak_test \
+  $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
   $(TEST)/process_tests $(TEST)/process_tests_static
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
@@ -69,6 +69,17 @@ $(TEST)/process_tests: $(PROCESS) $(wildcard tests/process/*.h)
 $(TEST)/process_tests_static: $(PROCESS) $(wildcard tests/process/*.h) $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(TEST_CXX) -rdynamic -o $@ $(PROCESS) $(ARCHIVE) -ldl -lrt -pthread
+# Compiled with exceptions, so that a cancelled thread unwinds as one of C++ does.
+HOST := $(wildcard tests/host/*.c tests/host/*.cc)
+HOST_OBJECTS := $(HOST:%=$(TEST)/%.o)
+$(TEST)/tests/host/%.c.o: tests/host/%.c
+	@mkdir -p $(@D)
+	@$(TEST_CC) -fexceptions -MMD -MP -c $< -o $@
+$(TEST)/tests/host/%.cc.o: tests/host/%.cc
+	@mkdir -p $(@D)
+	@$(TEST_CXX) -fnon-call-exceptions -MMD -MP -c $< -o $@
+$(TEST)/host_tests: $(HOST_OBJECTS)
+	@$(CXX) -rdynamic -o $@ $^ -ldl -lrt -pthread
 $(HELPERS): $(TEST)/%: tests/preload/%.c
 	@mkdir -p $(@D)
 	@$(TEST_CC) -o $@ $< -ldl

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "core/api/gcmalloc.h"
+#include "core/gc/blocking.h"
 #include "core/gc/collector.h"
 #include "core/heap/heap.h"
 #include "core/report/statistics.h"
@@ -17,6 +18,10 @@ GCM_EXPORT void* gcmalloc_base(const void* p) {
 
 GCM_EXPORT void gcmalloc_disable(void) { gcm::collector().Disable(); }
 GCM_EXPORT void gcmalloc_enable(void) { gcm::collector().Enable(); }
+
+GCM_EXPORT void gcmalloc_blocking(void (*fn)(void* data), void* data) {
+  gcm::blocking::Run(fn, data);
+}
 
 GCM_EXPORT const char* gcmalloc_version(void) { return GCM_VERSION; }
 

@@ -28,6 +28,13 @@ void *gcmalloc_base(const void *p);
 void gcmalloc_disable(void);
 void gcmalloc_enable(void);
 
+/* Runs fn(data) with the calling thread counted as stopped: a collection neither waits for it nor
+ * signals it. For calls that wait long and that libc does not have. fn must neither allocate nor
+ * free, nor read or write memory of the heap but through a system call; what it needs is held by
+ * its callers' frames. The program's signal handlers run as always, after a collection that is
+ * under way. Thread-safe and async-signal-safe. */
+void gcmalloc_blocking(void (*fn)(void *data), void *data);
+
 /* "MAJOR.MINOR.PATCH", static. Thread-safe and async-signal-safe. */
 const char *gcmalloc_version(void);
 

@@ -4,6 +4,8 @@
 
 #include "core/base/metadata.h"
 #include "core/base/options.h"
+#include "core/gc/blocking.h"
+#include "core/gc/kernel_values.h"
 #include "core/gc/sweeper.h"
 #include "platform/apart.h"
 #include "platform/clock.h"
@@ -19,6 +21,10 @@ constexpr size_t kStackSize = 128 * kKiB;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
 constexpr unsigned kDescriptors = 4;
 constexpr uint64_t kTick = clock::kSecond / 4;
+// A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
+// and with each failure in a row half of that.
+constexpr uint64_t kRetryFactor = 32;
+constexpr unsigned kMaxRetryShift = 5;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 
 template <typename T>
@@ -37,6 +43,7 @@ Collector& collector() {
 void Collector::Start() {
   const Options& o = options();
   ledger().Start();
+  blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());
@@ -102,7 +109,7 @@ bool Collector::Relieve(Pressure pressure) {
           pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
       heap().SetTrigger(pacer_.trigger());
       bool done = false;
-      if (verdict != Pacer::Verdict::kNo) {
+      if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
         // In the same turn: others who found the heap grown are waiting for it.
         done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
                      : verdict == Pacer::Verdict::kGrowth ? "growth"
@@ -113,7 +120,7 @@ bool Collector::Relieve(Pressure pressure) {
     }
   }
   if (!TryTakeTurn()) return false;
-  bool done = Cycle(reason);
+  bool done = clock::Now() >= retry_at_ && Cycle(reason);
   EndTurn();
   return done;
 }
@@ -187,6 +194,12 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   const uint64_t end = clock::Now();
   self->last_cycle_.store(end, std::memory_order_relaxed);
   self->UpdateLimit(end);
+  if (self->done_) {
+    self->retry_at_ = self->failures_ = 0;
+  } else {
+    self->retry_at_ = end + ((end - begin) * kRetryFactor << Min(self->failures_, kMaxRetryShift));
+    ++self->failures_;
+  }
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
   record.number = ledger().cycles() + 1;
@@ -261,11 +274,13 @@ void Collector::NoticeFork() {
 
 void Collector::AfterForkInside() {
   lock_.Reset();
+  kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
   NoticeFork();
 }
 
 void Collector::AfterForkInChild() {
+  kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
   world().AfterForkInChild();
 }

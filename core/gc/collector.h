@@ -66,6 +66,9 @@ class Collector {
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;
+  // After cycles that could not be run: no new attempt before, unless it is asked for.
+  uint64_t retry_at_ = 0;
+  unsigned failures_ = 0;
   // Between Cycle and CycleOnOwnStack:
   const char* reason_ = nullptr;
   bool done_ = false;

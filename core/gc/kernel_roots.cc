@@ -2,9 +2,11 @@
 
 #include <cstring>
 
+#include "core/gc/kernel_values.h"
 #include "platform/file.h"
 #include "platform/message.h"
 #include "platform/process.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -33,18 +35,20 @@ void ScanLines(const char* path, const char* label, char separator, Marker* mark
 
 }  // namespace
 
-void ScanKernelRoots(Marker* marker) {
+void ScanKernelRoots(Marker* marker, const World& world) {
+  kernel_values::Scan(marker, world);
   // "tfd:        5 events:       19 data:     55d0c0ffee00  pos:0 ino:61 sdev:d"
-  process::ForEachDescriptor(
-      "anon_inode:[eventpoll]",
-      [](void* data, int fd) {
-        Message path;
-        path.Text("/proc/thread-self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
-        ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
-      },
-      marker);
+  if (!Skips(Skip::epoll))
+    process::ForEachDescriptor(
+        "anon_inode:[eventpoll]",
+        [](void* data, int fd) {
+          Message path;
+          path.Text("/proc/thread-self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
+          ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
+        },
+        marker);
   // "signal: 60/000055d0c0ffee00"
-  ScanLines("/proc/self/timers", "signal:", '/', marker);
+  if (!Skips(Skip::timers)) ScanLines("/proc/self/timers", "signal:", '/', marker);
 }
 
 }  // namespace gcm

@@ -4,6 +4,7 @@
 
 #include "core/base/metadata.h"
 #include "platform/memory.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -185,9 +186,9 @@ void Marker::ScanBlock(uintptr_t block) {
   Span* span = arena_->SpanOf(block);
   uintptr_t end = block + span->BlockSize();
   if (GCM_UNLIKELY(protected_.count != 0) && protected_.Overlaps({block, end})) {
-    ScanProtected(block, end);
+    if (!Skips(Skip::protected_blocks)) ScanProtected(block, end);
   } else if (end - block >= kAskForPages) {
-    ScanLarge(block, end);
+    if (!Skips(Skip::large_blocks)) ScanLarge(block, end);
   } else {
     ScanWords(block, end);
     if (offsets_ && !span->large()) ScanOffsets(span, block, end);

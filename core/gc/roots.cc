@@ -1,11 +1,16 @@
 #include "core/gc/roots.h"
 
+#include <signal.h>
+
 #include <cstring>
 
 #include "core/base/metadata.h"
 #include "core/base/own_ranges.h"
 #include "core/gc/kernel_roots.h"
 #include "platform/memory.h"
+#include "platform/process.h"
+#include "platform/registers.h"
+#include "platform/syscall.h"
 
 namespace gcm {
 
@@ -31,21 +36,17 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   result_ = {};
   marker_ = marker;
   world_ = &world;
-  own_sp_ = own_sp;
+  own_sp_ = own_sp + (Skips(Skip::own_registers) ? kSpilledBytes : 0);
   own_tls_ = own_tls;
   if (!PrepareBuffers()) return result_;
   MemoryMap map;
   if (!map.ok()) return result_;
   pages_ = pages;
-  code_ = false;
+  code_ = ring_ = false;
   pending_count_ = pending_bytes_ = 0;
-  // A stack may lie in a block: then the stack pointer is what keeps it.
-  marker_->MarkWord(own_sp);
-  for (size_t i = 0; i < world.thread_count(); ++i) {
-    const StoppedThread& t = world.thread(i);
-    marker_->MarkWord(t.sp);
-    marker_->ScanWords(t.saved.lo, t.saved.hi);
-  }
+  ScanKernelRoots(marker_, world);
+  kinds_ = {};
+  ScanThreads();
   Mapping mapping;
   Range previous{};
   bool previous_readable = true;
@@ -56,9 +57,30 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
     previous_readable = mapping.readable;
   }
   Flush();
-  ScanKernelRoots(marker_);
   result_.complete = map.IsWhole();
   return result_;
+}
+
+// What the threads hold outside of memory. A stack, or an alternate stack for signals that only the
+// kernel knows, may lie in a block; those of the other threads are in what was saved of them.
+void RootScanner::ScanThreads() {
+  stack_t alternate{};
+  Syscall(SYS_sigaltstack, nullptr, &alternate);
+  if (!Skips(Skip::alternate_stack)) marker_->MarkWord(AddressOf(alternate.ss_sp));
+  if (!Skips(Skip::stack_pointer)) marker_->MarkWord(own_sp_);
+  for (size_t i = 0; i < world_->thread_count(); ++i) {
+    const StoppedThread& t = world_->thread(i);
+    if (!Skips(Skip::stack_pointer)) marker_->MarkWord(t.sp);
+    if (!Skips(Skip::registers)) marker_->ScanWords(t.saved.lo, t.saved.hi);
+  }
+}
+
+uintptr_t RootScanner::ThreadPointerIn(Range range) const {
+  if (range.Contains(own_tls_)) return own_tls_;
+  for (size_t i = 0; i < world_->thread_count(); ++i) {
+    if (range.Contains(world_->thread(i).tls)) return world_->thread(i).tls;
+  }
+  return 0;
 }
 
 // Where in a stack mapping live data begin. The main thread's mapping and a mapping that the C
@@ -95,50 +117,69 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
   if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
   if (!mapping.readable || mapping.device) return;
   if (mapping.shared && !mapping.writable && !mapping.executable) return;
-  if (code_ != mapping.executable) Flush();
-  code_ = mapping.executable;
+  const uintptr_t tls = kTestHooks ? ThreadPointerIn(mapping.range) : 0;
+  if (kinds_.LeavesOut(mapping, tls != 0)) return;
+  const bool code = mapping.executable && !Skips(Skip::code_bytes);
+  if (code_ != code || ring_ != mapping.ring) Flush();
+  code_ = code;
+  ring_ = mapping.ring;
   Range range = mapping.range;
   range.lo = LiveStackStart(mapping, guarded);
   const bool stack = range.lo != mapping.range.lo;
+  if (Skips(Skip::main_stack) && mapping.stack) return;
+  if (Skips(Skip::thread_stack) && stack && tls != 0)
+    range.lo = Max(range.lo, tls - RootKinds::kStorage);
   if (stack) Flush();
   const uint64_t before = result_.bytes;
-  ScanOutsideOwn(range, mapping.shared);
+  Pages pages = Pages::kOwnData;
+  if (mapping.shared)
+    pages = mapping.on_disk && !process::IsForked() ? Pages::kTouched : Pages::kResident;
+  if (Skips(Skip::thread_data) && tls != 0) {
+    ScanOutsideOwn({range.lo, Max(range.lo, tls - RootKinds::kStorage)}, pages);
+    range.lo = Min(range.hi, tls + RootKinds::kDescriptor);
+  }
+  ScanOutsideOwn(range, pages);
   if (!stack) return;
   Flush();
   result_.stack_bytes += result_.bytes - before;
 }
 
-void RootScanner::ScanOutsideOwn(Range range, bool shared) {
+void RootScanner::ScanOutsideOwn(Range range, Pages pages) {
   for (size_t i = 0; i < own_count_ && range.lo < range.hi; ++i) {
     if (own_[i].hi <= range.lo) continue;
     if (own_[i].lo >= range.hi) break;
-    if (own_[i].lo > range.lo) ScanPresent({range.lo, own_[i].lo}, own_[i].lo, shared);
+    if (own_[i].lo > range.lo) ScanPresent({range.lo, own_[i].lo}, own_[i].lo, pages);
     range.lo = own_[i].hi;
   }
   if (range.lo >= range.hi) return;
   // The kernel refuses an answer that reaches into the last page.
   uintptr_t ahead = SideTables::kAddressEnd - memory::PageSize();
   for (size_t i = own_count_; i-- > 0 && own_[i].lo >= range.hi;) ahead = own_[i].lo;
-  ScanPresent(range, ahead, shared);
+  ScanPresent(range, ahead, pages);
 }
 
-void RootScanner::ScanPresent(Range range, uintptr_t ahead, bool shared) {
-  const size_t page = memory::PageSize();
-  if (shared) {
-    unsigned char resident[512];
-    for (uintptr_t at = RoundDown(range.lo, page); at < range.hi;) {
-      size_t count = Min(sizeof(resident), DivideUp(range.hi - at, page));
-      bool known = ResidentPages(at, count, resident);
-      for (size_t i = 0; i < count; ++i, at += page) {
-        if (known && (resident[i] & 1) == 0) continue;
-        Add({Max(at, range.lo), Min(at + page, range.hi)});
-      }
-    }
-    return;
+void RootScanner::ScanPresent(Range range, uintptr_t ahead, Pages pages) {
+  if (pages == Pages::kOwnData) return ScanRuns(pages_, range, ahead);
+  if (pages == Pages::kTouched) {
+    PageMap touched(PageMap::Of::kTouched);
+    return ScanRuns(&touched, range, range.hi);
   }
-  if (!pages_->ok()) return Add(range);
-  Range rest{RoundDown(range.lo, page), range.hi}, run;
-  while (pages_->NextRun(rest, ahead, &run)) {
+  const size_t page = memory::PageSize();
+  unsigned char resident[4096];
+  for (uintptr_t at = RoundDown(range.lo, page); at < range.hi;) {
+    size_t count = Min(sizeof(resident), DivideUp(range.hi - at, page));
+    bool known = ResidentPages(at, count, resident);
+    for (size_t i = 0; i < count; ++i, at += page) {
+      if (known && (resident[i] & 1) == 0) continue;
+      Add({Max(at, range.lo), Min(at + page, range.hi)});
+    }
+  }
+}
+
+void RootScanner::ScanRuns(PageMap* pages, Range range, uintptr_t ahead) {
+  if (!pages->ok()) return Add(range);
+  Range rest{RoundDown(range.lo, memory::PageSize()), range.hi}, run;
+  while (pages->NextRun(rest, ahead, &run)) {
     Add({Max(run.lo, range.lo), run.hi});
     rest.lo = run.hi;
   }
@@ -176,19 +217,26 @@ void RootScanner::Flush() {
   for (size_t i = 0; i < count; ++i) ScanCopy(pending_[i]);
 }
 
+// Bytes of [from, from + size) that came to the buffer; 0 where the first page cannot be read. -1:
+// nothing copies for us, and memory has to be read as it is.
+long RootScanner::Read(uintptr_t from, size_t size) {
+  long n = read_refused_ ? -1 : ReadOwnMemory(from, buffer_, size);
+  if (n == 0 && ring_) n = ReadOwnMemoryDirectly(from, buffer_, size);
+  if (n >= 0) return n;
+  read_refused_ = true;
+  ProtectedMemory memory;
+  return memory.ok() ? Max(0L, memory.Read(from, buffer_, size)) : -1;
+}
+
 void RootScanner::ScanCopy(Range range) {
   const size_t page = memory::PageSize();
   while (range.lo < range.hi) {
-    if (read_refused_) {
+    // Words may straddle two pieces only at strides below the word: pieces overlap by a word then.
+    long n = Read(range.lo, Min(range.size(), kBufferSize));
+    if (n < 0) {
       ScanReadable(range.lo, range.hi);
       result_.bytes += range.size();
       return;
-    }
-    // Words may straddle two pieces only at strides below the word: pieces overlap by a word then.
-    long n = ReadOwnMemory(range.lo, buffer_, Min(range.size(), kBufferSize));
-    if (n < 0) {
-      read_refused_ = true;
-      continue;
     }
     if (n == 0) {
       range.lo = RoundDown(range.lo, page) + page;

@@ -3,12 +3,16 @@
 //
 // All readable private mappings are scanned where they hold data of the process's own, read-only
 // ones, too (their pages may have been written before they were protected), and all writable
-// shared mappings where they are resident. Left out are our own ranges, devices, and the dead part
+// shared mappings where they are resident: another mapping of the same memory may have written
+// there. Of files on disk, which may be huge and are somebody else's for the most part, only what
+// this process has touched; a forked child, which inherits none of that, takes what is resident.
+// Left out are our own ranges, devices, and the dead part
 // of stacks below the stack pointer. Executable memory of the process's own is code that was made
 // at run time: its operands lie at any byte.
 #pragma once
 
 #include "core/gc/marker.h"
+#include "core/gc/root_kinds.h"
 #include "core/gc/world.h"
 #include "platform/memory_map.h"
 
@@ -28,12 +32,17 @@ class RootScanner {
 
  private:
   void ScanMapping(const Mapping& mapping, bool guarded);
-  void ScanOutsideOwn(Range range, bool shared);
-  void ScanPresent(Range range, uintptr_t ahead, bool shared);
+  void ScanThreads();
+  enum class Pages { kOwnData, kResident, kTouched };
+  void ScanOutsideOwn(Range range, Pages pages);
+  void ScanPresent(Range range, uintptr_t ahead, Pages pages);
+  void ScanRuns(PageMap* pages, Range range, uintptr_t ahead);
   void Add(Range range);
   void Flush();
   void ScanCopy(Range range);
   void ScanReadable(uintptr_t lo, uintptr_t hi);
+  long Read(uintptr_t from, size_t size);
+  uintptr_t ThreadPointerIn(Range range) const;
   uintptr_t LiveStackStart(const Mapping& mapping, bool guarded) const;
   void NoteProtected(const Mapping& mapping);
   bool PrepareBuffers();
@@ -54,7 +63,9 @@ class RootScanner {
   size_t own_capacity_ = 0;
   PageMap* pages_ = nullptr;
   bool read_refused_ = false;
+  RootKinds kinds_;
   bool code_ = false;  // the mapping at hand is executable
+  bool ring_ = false;  // it is shared with the kernel
   Result result_{};
 };
 

@@ -1,14 +1,10 @@
 #include "core/gc/world.h"
 
-#include <signal.h>
-#include <ucontext.h>
-
 #include <atomic>
 #include <cerrno>
 #include <ctime>
 
-#include "core/base/metadata.h"
-#include "core/heap/thread_cache.h"
+#include "core/heap/heap.h"
 #include "platform/clock.h"
 #include "platform/mutex.h"
 #include "platform/process.h"
@@ -20,72 +16,49 @@ namespace gcm {
 namespace {
 
 constexpr uint64_t kPatience = clock::kSecond;
+// For threads that cannot take the signal: they block it, or wait where nothing interrupts them.
+constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 4;
+constexpr uint64_t kFirstLook = clock::kSecond / 1000;
 constexpr size_t kRedZone = 128;
 
-// One entry a thread, written by its own stop handler, and only after it has claimed the entry: a
-// handler that comes too late, after the stopper gave up, finds that it may not.
-struct Record {
-  std::atomic<int> tid;
-  std::atomic<uint32_t> expected;    // the epoch whose stop waits for the thread; 0 once claimed
-  std::atomic<uint32_t> stopped_at;  // the epoch in which the thread has stopped
-  bool gone;                         // a zombie, or ended during the stop
-  std::atomic<uintptr_t> sp, tls, saved_lo, saved_hi;
-};
-
 // Shared with the handlers. The epoch is odd while the world is to be stopped.
-Record* g_records = nullptr;
-std::atomic<size_t> g_count{0};
+constinit ThreadTable g_threads;
 std::atomic<uint32_t> g_epoch{0};
 std::atomic<uint32_t> g_stopped{0};  // wakes the stopper
 
-Record* FindRecord(int tid) {
-  // pairs with: the release in StopNewThreads
-  size_t count = g_count.load(std::memory_order_acquire);
-  for (size_t i = 0; i < count; ++i) {
-    if (g_records[i].tid.load(std::memory_order_relaxed) == tid) return &g_records[i];
-  }
-  return nullptr;
-}
-
 // The stopper waits no longer for the thread. False: it has stopped after all.
-bool Unclaim(Record* record, uint32_t epoch) {
-  uint32_t expected = epoch;
-  // pairs with: the exchange in WaitOut
-  if (record->expected.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) return true;
-  // pairs with: the release in WaitOut
-  while (record->stopped_at.load(std::memory_order_acquire) != epoch) Syscall(SYS_sched_yield);
+bool Unclaim(ThreadRecord* record, uint32_t epoch) {
+  if (record->Claim(epoch)) return true;
+  while (!record->StoppedIn(epoch)) Syscall(SYS_sched_yield);
   return false;
 }
 
-void NoteGone(Record* record, uint32_t epoch) {
+void NoteGone(ThreadRecord* record, uint32_t epoch) {
   if (!Unclaim(record, epoch)) return;
   record->gone = true;
-  record->stopped_at.store(epoch, std::memory_order_relaxed);
+  record->MarkStopped(epoch);
 }
 
-uintptr_t ThreadPointer() { return AddressOf(__builtin_thread_pointer()); }
-
-void Fill(Record* record, const StoppedThread& thread) {
-  record->tid.store(thread.tid, std::memory_order_relaxed);
-  record->sp.store(thread.sp, std::memory_order_relaxed);
-  record->tls.store(thread.tls, std::memory_order_relaxed);
-  record->saved_lo.store(thread.saved.lo, std::memory_order_relaxed);
-  record->saved_hi.store(thread.saved.hi, std::memory_order_relaxed);
-}
-
-// Reports the calling thread as stopped and waits until the epoch is over.
-void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
-  Record* record = FindRecord(process::ThreadId());
-  uint32_t expected = epoch;
-  // Fails too for a second signal, which may reach a thread that has parked at the end of a
-  // section. pairs with: the release in StopNewThreads
-  if (record == nullptr ||
-      !record->expected.compare_exchange_strong(expected, 0, std::memory_order_acq_rel)) {
-    return;
+void NoteHeld(ThreadRecord* record, ThreadCache* cache, uintptr_t sp, uint32_t epoch) {
+  record->held = cache;
+  Range saved{};
+  if (cache->blocked().in_vfork()) {
+    saved.lo = AddressOf(cache->vfork_registers());
+    saved.hi = saved.lo + ThreadCache::kSavedRegisters * sizeof(uintptr_t);
   }
-  Fill(record, {record->tid.load(std::memory_order_relaxed), sp, ThreadPointer(), saved});
-  // pairs with: the acquires in AwaitStopped and Unclaim
-  record->stopped_at.store(epoch, std::memory_order_release);
+  record->Fill({record->tid.load(std::memory_order_relaxed), sp, cache->thread_pointer(), saved});
+  record->MarkStopped(epoch);
+}
+
+// Reports the calling thread as stopped and waits until the epoch is over. All signals are blocked.
+void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
+  ThreadRecord* record = g_threads.Find(process::ThreadId());
+  // The claim fails too for a second signal, which may reach a thread that has parked at the end
+  // of a section.
+  if (record == nullptr || !record->Claim(epoch)) return;
+  record->Fill({record->tid.load(std::memory_order_relaxed), sp,
+                AddressOf(__builtin_thread_pointer()), saved});
+  record->MarkStopped(epoch);
   g_stopped.fetch_add(1, std::memory_order_relaxed);
   FutexWake(&g_stopped, 1);
   // pairs with: the release in Start
@@ -97,7 +70,10 @@ void ParkWithRegisters(void*, uintptr_t sp) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
   if ((epoch & 1) != 0) WaitOut(epoch, sp, {});
 }
-void ParkHere() { GcmWithSpilledRegisters(ParkWithRegisters, nullptr, 0); }
+void ParkHere() {
+  SignalsBlocked no_handlers;
+  GcmWithSpilledRegisters(ParkWithRegisters, nullptr, 0);
+}
 
 void OnStop(const SignalFrame& frame) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
@@ -113,42 +89,66 @@ World& world() {
   return instance;
 }
 
-StoppedThread World::thread(size_t i) const {
-  const Record& r = g_records[i];
-  auto get = [](const std::atomic<uintptr_t>& v) { return v.load(std::memory_order_relaxed); };
-  return {r.tid.load(std::memory_order_relaxed),
-          get(r.sp),
-          get(r.tls),
-          {get(r.saved_lo), get(r.saved_hi)}};
-}
+size_t World::thread_count() const { return g_threads.count(); }
+StoppedThread World::thread(size_t i) const { return g_threads.at(i).Read(); }
 
 bool World::IsAlive(int tid) const {
   if (tid == self_) return true;
-  Record* record = FindRecord(tid);
+  ThreadRecord* record = g_threads.Find(tid);
   return record != nullptr && !record->gone;
 }
 
-bool World::EnsureCapacity(size_t threads) {
-  if (threads <= capacity_) return true;
-  size_t capacity = RoundUp(threads + threads / 2, 64);
-  auto* wider = static_cast<Record*>(metadata::Allocate(capacity * sizeof(Record)));
-  if (wider == nullptr) return false;
-  for (size_t i = 0; i < count_; ++i) {
-    const StoppedThread t = thread(i);
-    Fill(&wider[i], t);
-    wider[i].stopped_at.store(g_records[i].stopped_at.load(std::memory_order_relaxed),
-                              std::memory_order_relaxed);
-    wider[i].expected.store(0, std::memory_order_relaxed);
-    wider[i].gone = g_records[i].gone;
+void World::AwaitStart() {
+  uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  if ((epoch & 1) != 0) FutexWait(&g_epoch, epoch);
+}
+
+// One walk over all caches, whose number is known to the registry only: until there is room.
+bool World::HoldPublished() {
+  const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  for (size_t missing = 64; missing != 0;) {
+    if (!g_threads.Reserve(g_threads.count() + missing)) return false;
+    size_t room = missing;
+    missing = 0;
+    heap().registry().ForEachLive([&](ThreadCache* cache, int tid) {
+      if (tid == self_ || !cache->blocked().entered()) return;
+      if (room == 0) {
+        ++missing;
+        return;
+      }
+      uintptr_t sp = cache->blocked().Claim();
+      if (sp == 0) return;
+      --room;
+      NoteHeld(g_threads.Add(tid), cache, sp, epoch);
+    });
   }
-  g_records = wider;
-  capacity_ = capacity;
+  g_threads.Publish();
   return true;
+}
+
+// A thread that has published its state only after the walk, and may have blocked the signal.
+bool World::HoldLate(ThreadRecord* record) {
+  const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  if (record->shares) return false;
+  const int wanted = record->tid.load(std::memory_order_relaxed);
+  bool held = false;
+  heap().registry().ForEachLive([&](ThreadCache* cache, int tid) {
+    if (tid != wanted || held) return;
+    uintptr_t sp = cache->blocked().Claim();
+    if (sp == 0) return;
+    if (Unclaim(record, epoch)) {
+      NoteHeld(record, cache, sp, epoch);
+      held = true;
+    } else {
+      cache->blocked().Release();  // its handler was faster
+    }
+  });
+  return held;
 }
 
 bool World::StopNewThreads(bool* found_new) {
   struct Walk {
-    World* world;
+    const World* world;
     int tids[1024];
     size_t n, total;
   };
@@ -157,100 +157,137 @@ bool World::StopNewThreads(bool* found_new) {
   walk.world = this;
   auto collect = [](void* data, int tid) {
     auto* w = static_cast<Walk*>(data);
-    if (tid == w->world->self_ || FindRecord(tid) != nullptr) return;
+    if (tid == w->world->self_ || g_threads.Find(tid) != nullptr) return;
     ++w->total;
     if (w->n < 1024) w->tids[w->n++] = tid;
   };
   if (!process::ForEachThread(collect, &walk)) return false;
   *found_new = walk.total != 0;
   if (walk.n == 0) return true;
-  // The table must not move while handlers write to it: room is made before anybody is signalled,
-  // and for newcomers the ones already stopped have written what they write.
-  if (!EnsureCapacity(count_ + walk.n)) return false;
-  uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
-  for (size_t i = 0; i < walk.n; ++i) {
-    Record& r = g_records[count_ + i];
-    Fill(&r, {walk.tids[i], 0, 0, {}});
-    r.stopped_at.store(0, std::memory_order_relaxed);
-    r.gone = false;
-    r.expected.store(epoch, std::memory_order_release);  // pairs with: WaitOut
-  }
-  count_ += walk.n;
-  g_count.store(count_, std::memory_order_release);  // pairs with: FindRecord
-  for (size_t i = count_ - walk.n; i < count_; ++i) {
-    if (!stop_signal::Send(g_records[i].tid.load(std::memory_order_relaxed)))
-      NoteGone(&g_records[i], epoch);
+  // What handlers write to must not move: those already stopped have written what they write.
+  if (!g_threads.Reserve(g_threads.count() + walk.n)) return false;
+  const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  const size_t first = g_threads.count();
+  for (size_t i = 0; i < walk.n; ++i) g_threads.Add(walk.tids[i])->Expect(epoch);
+  g_threads.Publish();
+  signalled_ += walk.n;
+  for (size_t i = first; i < g_threads.count(); ++i) {
+    const int tid = g_threads.at(i).tid.load(std::memory_order_relaxed);
+    if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&g_threads.at(i), epoch);
   }
   return true;
 }
 
-bool World::AwaitStopped() {
+// A thread that shares the thread-local storage of one that is held may be the one that has
+// published: then the other runs, and gets the signal after all.
+void World::SignalSharers(bool* any) {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
-  const uint64_t deadline = clock::Now() + kPatience;
-  for (unsigned round = 0;; ++round) {
-    uint32_t seen = g_stopped.load(std::memory_order_relaxed);
-    Record* missing = nullptr;
-    for (size_t i = 0; i < count_ && missing == nullptr; ++i) {
-      // pairs with: the release in WaitOut
-      if (g_records[i].stopped_at.load(std::memory_order_acquire) != epoch) missing = &g_records[i];
+  *any = false;
+  for (size_t i = 0; i < g_threads.count(); ++i) {
+    if (g_threads.at(i).held != nullptr) continue;
+    const uintptr_t tls = g_threads.at(i).Read().tls;
+    for (size_t j = 0; j < g_threads.count(); ++j) {
+      ThreadRecord& held = g_threads.at(j);
+      if (held.held == nullptr || held.Read().tls != tls) continue;
+      const int tid = held.Read().tid;
+      held.held->blocked().Release();
+      held.held = nullptr;
+      held.shares = true;
+      held.MarkStopped(0);
+      held.Expect(epoch);
+      ++signalled_;
+      *any = true;
+      if (!stop_signal::Send(tid, interrupted_call::Read(tid))) NoteGone(&held, epoch);
     }
-    if (missing == nullptr) return true;
-    if (clock::Now() > deadline) {
-      for (size_t i = 0; i < count_; ++i) {
-        Record& r = g_records[i];
-        if (r.stopped_at.load(std::memory_order_relaxed) != epoch) Unclaim(&r, epoch);
-      }
-      return false;
-    }
-    timespec patience{0, 10'000'000};
+  }
+  // They may wait at the end of their calls, where they hear no signal.
+  if (*any) FutexWake(&g_epoch, INT32_MAX);
+}
+
+void World::GiveUp(uint32_t epoch) {
+  for (size_t i = 0; i < g_threads.count(); ++i) {
+    if (!g_threads.at(i).StoppedIn(epoch)) Unclaim(&g_threads.at(i), epoch);
+  }
+}
+
+bool World::AwaitStopped(const char** why) {
+  const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+  const uint64_t begin = clock::Now();
+  uint64_t look = kFirstLook;
+  for (size_t first = 0;;) {
+    const uint32_t seen = g_stopped.load(std::memory_order_relaxed);
+    while (first < g_threads.count() && g_threads.at(first).StoppedIn(epoch)) ++first;
+    if (first == g_threads.count()) return true;
+    const timespec patience{0, static_cast<long>(look)};
     if (FutexWait(&g_stopped, seen, &patience) != -ETIMEDOUT) continue;
-    // It takes long: has the thread ended, is it a zombie, or does somebody have our signal?
-    char state = process::ThreadState(missing->tid.load(std::memory_order_relaxed));
+    look = Min(2 * look, 16 * kFirstLook);
+    // It takes long: has the thread ended, does it wait published, can it not hear, or does
+    // somebody else have our signal?
+    ThreadRecord& missing = g_threads.at(first);
+    const int tid = missing.tid.load(std::memory_order_relaxed);
+    const char state = process::ThreadState(tid);
+    const uint64_t waited = clock::Now() - begin;
     if (state == 0 || state == 'Z' || state == 'X') {
-      NoteGone(missing, epoch);
+      NoteGone(&missing, epoch);
+    } else if (may_hold_ && HoldLate(&missing)) {
+      continue;
+    } else if (waited > kPatience) {
+      *why = "a thread did not stop in time";
+      GiveUp(epoch);
+      return false;
+    } else if (waited > kPatienceWithTheDeaf && (state == 'D' || stop_signal::IsBlockedIn(tid))) {
+      *why = state == 'R' ? "a thread blocks all signals by a system call of its own"
+                          : "a thread waits in the kernel where no signal reaches it";
+      GiveUp(epoch);
+      return false;
     } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
       if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);
-      stop_signal::Send(missing->tid.load(std::memory_order_relaxed));
+      stop_signal::Send(tid, interrupted_call::Read(tid));
     }
   }
 }
 
+bool World::Fail(const char** why, const char* what) {
+  if (*why == nullptr) *why = what;
+  Start();
+  return false;
+}
+
 bool World::Stop(const char** why) {
+  *why = nullptr;
   self_ = process::ThreadId();
-  count_ = 0;
-  g_count.store(0, std::memory_order_release);      // pairs with: FindRecord
+  signalled_ = 0;
+  may_hold_ = false;
+  g_threads.Clear();
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
   // While there is one thread, nobody else can make a second one: no handler is installed.
   if (process::ThreadCount() == 1) return true;
   Unstoppable::park.store(ParkHere, std::memory_order_relaxed);
   if (!stop_signal::IsInstalled() && !stop_signal::Install(OnStop)) {
-    *why = "no signal handler can be installed";
-    Start();
-    return false;
+    return Fail(why, "no signal handler can be installed");
   }
-  for (bool found_new = true; found_new;) {
-    if (!StopNewThreads(&found_new)) {
-      *why = "the threads cannot be enumerated";
-      Start();
-      return false;
-    }
-    if (!AwaitStopped()) {
-      *why = "a thread did not stop in time";
-      Start();
-      return false;
-    }
+  may_hold_ = stop_signal::OnlyHandler(trampoline_);
+  if (may_hold_ && !HoldPublished()) return Fail(why, "there is no memory");
+  for (bool found_new = true, found_sharers = false; found_new || found_sharers;) {
+    if (!StopNewThreads(&found_new)) return Fail(why, "the threads cannot be enumerated");
+    if (!AwaitStopped(why)) return Fail(why, "");
+    SignalSharers(&found_sharers);
   }
   return true;
 }
 
 void World::Start() {
+  for (size_t i = 0; i < g_threads.count(); ++i) {
+    ThreadRecord& record = g_threads.at(i);
+    if (record.held != nullptr) record.held->blocked().Release();
+    record.held = nullptr;
+  }
   g_epoch.fetch_add(1, std::memory_order_release);  // pairs with: the acquires in WaitOut
   FutexWake(&g_epoch, INT32_MAX);
 }
 
 void World::AfterForkInChild() {
-  count_ = 0;
-  g_count.store(0, std::memory_order_relaxed);
+  g_threads.Clear();
   uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   if ((epoch & 1) != 0) g_epoch.store(epoch + 1, std::memory_order_relaxed);
 }

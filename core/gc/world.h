@@ -1,24 +1,20 @@
-// Stopping the world: every other thread of the process, however it was created, is brought to a
-// stop by a signal, with its registers and stack pointer recorded, and let go again.
+// Stopping the world: every other thread of the process, however it was created, stands still with
+// its registers and stack pointer recorded, until it is let go again.
 //
-// The signal is the one glibc keeps for itself to run setuid on all threads (33): programs cannot
-// block it through libc, it does not appear in their masks, and debuggers let it pass. Ours are
-// told from glibc's by a cookie; glibc's own go on to its handler.
+// A thread that waits in the kernel with its state published (core/gc/blocking.h) is held: it needs
+// no signal. All others get one, the signal glibc keeps for itself to run setuid on all threads
+// (33): programs cannot block it through libc, it does not appear in their masks, and debuggers let
+// it pass. Ours are told from glibc's by a cookie; glibc's own go on to its handler. What the
+// signal interrupts goes on (platform/interrupted_call.h).
 //
-// Law: a thread that the enumeration shows is stopped, a zombie, or the stop fails. Enumeration is
-// repeated until it shows nobody new: then nobody runs who could create a thread.
+// Law: a thread that the enumeration shows is held, stopped, a zombie, or the stop fails.
+// Enumeration is repeated until it shows nobody new: then nobody runs who could create a thread.
+// A stop that fails does so within a bounded time, and everybody runs again.
 #pragma once
 
-#include "platform/base.h"
+#include "core/gc/thread_table.h"
 
 namespace gcm {
-
-struct StoppedThread {
-  int tid;
-  uintptr_t sp;   // the interrupted code's stack pointer, less the red zone
-  uintptr_t tls;  // thread pointer, at the thread's control block
-  Range saved;    // registers, as the kernel saved them on the signal's frame
-};
 
 class World {
  public:
@@ -27,22 +23,37 @@ class World {
   bool Stop(const char** why);
   void Start();
 
-  size_t thread_count() const { return count_; }
+  size_t thread_count() const;
   StoppedThread thread(size_t i) const;
   // True for the threads of the last enumeration, the caller's own included.
   bool IsAlive(int tid) const;
+  // How many of them were stopped by a signal.
+  size_t signalled() const { return signalled_; }
+
+  // Waits while the world is stopped, or is about to be.
+  static void AwaitStart();
+
+  // The function behind which handlers of the program run, each within a HandlerScope. While the
+  // process has handlers that do not, published threads are signalled like others. While one thread
+  // runs.
+  void SetTrampoline(uintptr_t handler) { trampoline_ = handler; }
 
   // A forked child: nobody is stopped, nothing is pending.
   void AfterForkInChild();
 
  private:
+  bool Fail(const char** why, const char* what);
+  bool HoldPublished();
+  bool HoldLate(ThreadRecord* record);
   bool StopNewThreads(bool* found_new);
-  bool AwaitStopped();
-  bool EnsureCapacity(size_t threads);
+  void SignalSharers(bool* any);
+  bool AwaitStopped(const char** why);
+  void GiveUp(uint32_t epoch);
 
-  size_t count_ = 0;  // entries of the table that are filled
-  size_t capacity_ = 0;
   int self_ = 0;
+  size_t signalled_ = 0;
+  bool may_hold_ = false;
+  uintptr_t trampoline_ = 0;
 };
 
 World& world();

@@ -34,6 +34,8 @@ ThreadCache* CacheRegistry::Attach() {
   if (cache == nullptr) return nullptr;
   cache->live_ = true;
   cache->tid_ = tid;
+  cache->thread_pointer_ = AddressOf(__builtin_thread_pointer());
+  cache->blocked_.Reset();
   cache->Reopen();
   return cache;
 }
@@ -68,6 +70,7 @@ void CacheRegistry::KeepOnly(ThreadCache* mine) {
   int tid = process::ThreadId();
   for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
     c->critical_.store(0, std::memory_order_relaxed);
+    c->blocked_.Reset();
     c->stop_pending_.store(false, std::memory_order_relaxed);
     if (c == mine) {
       c->tid_ = tid;

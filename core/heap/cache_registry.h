@@ -25,6 +25,15 @@ class CacheRegistry {
     for (ThreadCache* c = all_; c != nullptr; c = c->next_) fn(c);
   }
 
+  // fn(cache, tid) for the cache of each living thread; nobody comes or goes meanwhile.
+  template <typename Fn>
+  void ForEachLive(Fn fn) {
+    LockGuard guard(lock_);
+    for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+      if (c->live_) fn(c, c->tid_);
+    }
+  }
+
   void LockAll();  // around a fork: the registry's lock, then those of all caches
   void UnlockAll();
   void ResetLocks();

@@ -50,7 +50,7 @@ Span* NewSpan(unsigned words) {
       }
     }
   }
-  span->next = span->previous = span->next_remote = nullptr;
+  span->next = span->previous = nullptr;
   span->slot_size = 0;
   span->slots = 0;
   StoreRelaxed(&span->words, uint8_t{0});
@@ -59,8 +59,8 @@ Span* NewSpan(unsigned words) {
   span->list = SpanList::kNone;
   span->zero = span->resident = false;
   span->owner.store(kOwnerNone, std::memory_order_relaxed);
-  // remote_queued is left as it is: a thread that freed into the span's former life may be about
-  // to queue it, and the queue's drain resets it.
+  // remote_queued and next_remote are left as they are: a thread that freed into the span's former
+  // life may be about to queue it, or the span is queued; the queue's drain resets them.
   for (unsigned w = 0; w < words; ++w) {
     StoreRelaxed(&span->free_bits()[w], uint64_t{0});
     span->remote_bits()[w].store(0, std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 #include "core/heap/thread_cache.h"
 
 #include "core/heap/heap.h"
+#include "platform/process.h"
 
 namespace gcm {
 namespace {
@@ -13,6 +14,17 @@ Span* Closed() { return PointerTo<Span>(1); }
 }  // namespace
 
 constinit std::atomic<void (*)()> Unstoppable::park{nullptr};
+
+bool Unstoppable::Defer() {
+  ThreadCache* cache = t_cache;
+  if (cache == &g_empty_cache || cache->critical_.load(std::memory_order_relaxed) == 0) {
+    return false;
+  }
+  // A bare clone may share the thread-local storage of the one that is in the section.
+  if (cache->tid_ != process::ThreadId()) return false;
+  cache->stop_pending_.store(true, std::memory_order_relaxed);
+  return true;
+}
 
 void Unstoppable::Park(ThreadCache* cache) {
   cache->stop_pending_.store(false, std::memory_order_relaxed);

@@ -15,6 +15,7 @@
 #include <atomic>
 
 #include "core/heap/arena.h"
+#include "core/heap/blocked_state.h"
 #include "core/heap/span.h"
 #include "platform/mutex.h"
 #include "platform/signal.h"
@@ -99,6 +100,14 @@ class alignas(64) ThreadCache {
   // cache lists. True if the span was taken off its list, because it is empty.
   bool Relist(Span* span);
 
+  BlockedState& blocked() { return blocked_; }
+  // Of the thread that has the cache.
+  int tid() const { return tid_; }
+  uintptr_t thread_pointer() const { return thread_pointer_; }
+  static constexpr unsigned kSavedRegisters = 8;
+  // Its registers while it waits in vfork, where its stack is another's.
+  uintptr_t* vfork_registers() { return vfork_registers_; }
+
   uint64_t freed_objects() const { return LoadRelaxed(&freed_objects_); }
   uint64_t freed_bytes() const { return LoadRelaxed(&freed_bytes_); }
 
@@ -130,10 +139,13 @@ class alignas(64) ThreadCache {
   alignas(64) std::atomic<Span*> remote_{nullptr};
   std::atomic<uint32_t> critical_{0};  // depth; written by the owner, read by its stop handler
   std::atomic<bool> stop_pending_{false};
+  BlockedState blocked_;
   Mutex lock_;  // of all below, and of the lists of spans
   ClassLists lists_[kClasses];
   // The registry's:
   int tid_ = 0;
+  uintptr_t thread_pointer_ = 0;
+  uintptr_t vfork_registers_[kSavedRegisters] = {};
   bool live_ = false;
   ThreadCache* next_ = nullptr;
 };
@@ -175,11 +187,7 @@ class Unstoppable {
   Unstoppable& operator=(const Unstoppable&) = delete;
 
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
-  static bool Defer() {
-    if (!IsInside()) return false;
-    t_cache->stop_pending_.store(true, std::memory_order_relaxed);
-    return true;
-  }
+  static bool Defer();
   // True in a signal handler that has interrupted a section of its own thread.
   static bool IsInside() {
     ThreadCache* cache = t_cache;

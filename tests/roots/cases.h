@@ -22,7 +22,9 @@
   CASE(main_stack) CASE(main_stack_other_collects) CASE(thread_stack) CASE(thread_stack_deep)               \
   CASE(alternate_stack) CASE(alternate_stack_in_heap) CASE(below_alternate_stack)                           \
   CASE(alternate_stack_in_heap_collects) CASE(coroutine_collects_in_heap)                                   \
-  CASE(alternate_stack_kept_by_kernel) CASE(alternate_stack_kept_by_kernel_main)                            \
+  CASE(alternate_stack_kept_by_kernel) CASE(alternate_stack_kept_by_kernel_main)        \
+  CASE(alternate_stack_kept_by_kernel_collects) CASE(alternate_stack_kept_by_kernel_waiting) \
+  CASE(collect_registers)                                                         \
   CASE(coroutine_in_mapping) CASE(coroutine_in_heap) CASE(coroutine_running_in_heap) CASE(below_coroutine)
 
 #define GCM_WAIT_CASES(CASE)                                                                                \
@@ -38,7 +40,8 @@
   CASE(static_data) CASE(static_bss) CASE(static_local) CASE(library_data) CASE(library_bss)                \
   CASE(library_tls_main) CASE(library_tls_thread) CASE(library_loaded_by_thread)                            \
   CASE(static_tls_main) CASE(static_tls_thread)                                                             \
-  CASE(specific_low_main) CASE(specific_high_main) CASE(specific_low_thread) CASE(specific_high_thread)
+  CASE(specific_low_main) CASE(specific_high_main) CASE(specific_low_thread) CASE(specific_high_thread) \
+  CASE(library_opened_repeatedly)
 
 #define GCM_THREAD_CASES(CASE)                                                                              \
   CASE(start_argument) CASE(return_value) CASE(exit_value) CASE(clone_stack) CASE(clone_register)           \
@@ -48,14 +51,15 @@
   CASE(mapping_private) CASE(mapping_shared) CASE(mapping_memfd) CASE(mapping_private_file)                 \
   CASE(mapping_read_only) CASE(mapping_grown) CASE(mapping_moved) CASE(mapping_raw) CASE(mapping_split)     \
   CASE(mapping_after_collection) CASE(mapping_sysv) CASE(mapping_fixed) CASE(program_break)                 \
-  CASE(mapping_sparse) CASE(mapping_truncated_file) CASE(mapping_with_guard_region)
+  CASE(mapping_sparse) CASE(mapping_truncated_file) CASE(mapping_with_guard_region)                         \
+  CASE(mapping_shared_file) CASE(mapping_shared_file_after_fork) CASE(code_operand)
 
 #define GCM_HEAP_CASES(CASE)                                                                                \
   CASE(heap_block) CASE(heap_calloc) CASE(heap_aligned) CASE(heap_large_array) CASE(heap_last_word)         \
   CASE(heap_usable_excess) CASE(heap_resized) CASE(heap_chain) CASE(heap_ring) CASE(heap_tree)              \
   CASE(pointer_interior) CASE(pointer_last_byte) CASE(pointer_past_end) CASE(pointer_past_usable)           \
   CASE(pointer_tagged) CASE(pointer_tagged_interior) CASE(pointer_tagged_past_end)                          \
-  CASE(unaligned_by_4) CASE(unaligned_by_1)
+  CASE(unaligned_by_4) CASE(unaligned_by_1) CASE(heap_protected)
 
 #define GCM_MOVING_CASES(CASE)                                                                              \
   CASE(moving_between_places) CASE(moving_by_rotation) CASE(moving_in_list) CASE(moving_between_threads)
@@ -64,12 +68,22 @@
   CASE(vfork_parent) CASE(vfork_parent_library_call) CASE(fork_static) CASE(fork_main_stack)                \
   CASE(fork_thread_stack) CASE(fork_from_thread) CASE(fork_tls) CASE(fork_twice)
 
-#define GCM_KERNEL_CASES(CASE) CASE(kernel_epoll) CASE(kernel_timer) CASE(kernel_sigqueue) CASE(kernel_mq_notify)
+#define GCM_KERNEL_CASES(CASE)                                                                              \
+  CASE(kernel_epoll) CASE(kernel_timer) CASE(kernel_timer_of_thread) CASE(kernel_timer_function)            \
+  CASE(kernel_sigqueue) CASE(kernel_sigqueue_many) CASE(kernel_sigqueue_taken)                              \
+  CASE(kernel_sigqueue_of_thread) CASE(kernel_mq_notify) CASE(kernel_mq_notify_fired)                       \
+  CASE(kernel_mq_notify_function) CASE(kernel_io_uring) CASE(kernel_aio)
+
+#define GCM_FOREIGN_CASES(CASE)                                                                             \
+  CASE(foreign_reservation) CASE(foreign_sparse_file) CASE(foreign_sparse_memfd) CASE(foreign_cached_file)  \
+  CASE(foreign_clean_private_file) CASE(foreign_guard_region) CASE(foreign_huge_pages)                      \
+  CASE(foreign_huge_pages_shared) CASE(foreign_device) CASE(foreign_vanishing)                              \
+  CASE(foreign_truncated_again_and_again) CASE(foreign_copying_forbidden)
 
 #define GCM_CASES(CASE)                                                                                     \
   GCM_STACK_CASES(CASE) GCM_WAIT_CASES(CASE) GCM_STATIC_CASES(CASE) GCM_THREAD_CASES(CASE)                  \
   GCM_MAPPING_CASES(CASE) GCM_HEAP_CASES(CASE) GCM_MOVING_CASES(CASE) GCM_PROCESS_CASES(CASE)               \
-  GCM_KERNEL_CASES(CASE)
+  GCM_KERNEL_CASES(CASE) GCM_FOREIGN_CASES(CASE)
 
 #define GCM_DECLARE_CASE(name) void case_##name(void);
 #define GCM_DECLARE_SPIN(reg) void case_spin_##reg(void);

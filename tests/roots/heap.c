@@ -201,3 +201,16 @@ static void judge_packed(size_t offset, size_t stride) {
 
 void case_unaligned_by_4(void) { judge_packed(4, 8); }
 void case_unaligned_by_1(void) { judge_packed(3, 11); }
+
+// A block that the program has made unreadable holds what it held.
+void case_heap_protected(void) {
+  static void *volatile *kept;
+  const size_t length = 65536;
+  kept = aligned_alloc(4096, length);
+  MUST(kept != NULL);
+  fill_slots(kept, kBlocks);
+  MUST(mprotect((void *)kept, length, PROT_NONE) == 0);
+  judge();
+  MUST(mprotect((void *)kept, length, PROT_READ | PROT_WRITE) == 0);
+  for (int i = 0; i < kBlocks && !dropping; ++i) MUST(kept[i] == (void *)(uintptr_t)(hidden[i] ^ kKey));
+}

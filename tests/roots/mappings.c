@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { kLength = 1024 * 1024 };
@@ -38,7 +40,13 @@ static void judge_mapping(void) {
   check_slots();
 }
 
-static void *map(int flags, int fd) { return mmap(NULL, kLength, PROT_READ | PROT_WRITE, flags, fd, 0); }
+// With room around it that cannot be read, so that the mapping does not become a part of its neighbours'.
+static void *map_as(int protection, int flags, int fd) {
+  char *room = mmap(NULL, 3 * kLength, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  MUST(room != MAP_FAILED);
+  return mmap(room + kLength, kLength, protection, flags | MAP_FIXED, fd, 0);
+}
+static void *map(int flags, int fd) { return map_as(PROT_READ | PROT_WRITE, flags, fd); }
 
 static int sized_memfd(void) {
   const int fd = memfd_create("roots", MFD_CLOEXEC);
@@ -66,6 +74,52 @@ void case_mapping_private_file(void) {
   MUST(file != NULL && ftruncate(fileno(file), kLength) == 0);
   hold_in(map(MAP_PRIVATE, fileno(file)), kLength / 2);
   judge_mapping();
+}
+
+static int sized_file(size_t size) {
+  char path[4200];
+  snprintf(path, sizeof path, "%s", beside("roots_file_XXXXXX"));
+  const int fd = mkstemp(path);
+  if (fd < 0) skip("no file beside the program");
+  unlink(path);
+  MUST(ftruncate(fd, (off_t)size) == 0);
+  return fd;
+}
+
+void case_mapping_shared_file(void) {
+  hold_in(map(MAP_SHARED, sized_file(kLength)), kLength / 2);
+  judge_mapping();
+}
+
+// A child has none of its parent's pages of a shared file in its own page tables.
+void case_mapping_shared_file_after_fork(void) {
+  hold_in(map(MAP_SHARED, sized_file(kLength)), kLength / 2);
+  const pid_t child = fork();
+  MUST(child >= 0);
+  if (child == 0) {
+    judge();
+    _exit(0);
+  }
+  int status = -1;
+  MUST(waitpid(child, &status, 0) == child && status == 0);
+  judge_mapping();
+}
+
+// Code that was made at run time has addresses in its instructions, at any byte.
+void case_code_operand(void) {
+  unsigned char *code = map_as(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  if (code == MAP_FAILED) skip("no memory may be both written and executed here");
+  place = (uint64_t)(uintptr_t)code ^ kKey;
+  for (int i = 0; i < kBlocks; ++i) {
+    code[11 * i] = 0x48;  // mov $address, %rax
+    code[11 * i + 1] = 0xB8;
+    const uint64_t value = dropping ? (new_hidden_block(), 0) : new_hidden_block() ^ kKey;
+    memcpy(code + 11 * i + 2, &value, sizeof value);
+    code[11 * i + 10] = 0x90;
+  }
+  MUST(mprotect(code, kLength, PROT_READ | PROT_EXEC) == 0);
+  hide();
+  judge();
 }
 
 // Written, then protected against further writes.

@@ -6,6 +6,7 @@
 #include "cases.h"
 #include "roots.h"
 
+#include <dlfcn.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -170,3 +171,35 @@ static void call_case(hold_call_function *function) {
     spin_case(hold_spin_##reg);                                                                         \
   }
 GCM_REGISTER_CASES(SPIN_CASE, FUTEX_CASE, CALL_CASE, SPIN_CASE_IF)
+
+// The registers that the collecting thread's own caller keeps.
+#if defined(__x86_64__)
+__asm__(
+    ".text\n.globl collect_with_registers\n.type collect_with_registers, @function\n"
+    "collect_with_registers:\n"  // (const uint64_t hidden[6], key, void collect(void))
+    "push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\npush %rsi\n"
+    "mov (%rdi), %rbx\nxor %rsi, %rbx\nmov 8(%rdi), %rbp\nxor %rsi, %rbp\n"
+    "mov 16(%rdi), %r12\nxor %rsi, %r12\nmov 24(%rdi), %r13\nxor %rsi, %r13\n"
+    "mov 32(%rdi), %r14\nxor %rsi, %r14\nmov 40(%rdi), %r15\nxor %rsi, %r15\n"
+    "call *%rdx\n"
+    "pop %rsi\npop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n"
+    ".size collect_with_registers, . - collect_with_registers\n");
+void collect_with_registers(const uint64_t *values, uint64_t key, void (*function)(void));
+
+void case_collect_registers(void) {
+  uint64_t values[6];
+  void (*function)(void);
+  *(void **)&function = dlsym(RTLD_DEFAULT, "gcmalloc_collect");
+  if (function == NULL) function = collect;
+  for (int i = 0; i < (dropping ? kBlocks : 6); ++i) {
+    const uint64_t value = new_hidden_block();
+    if (i < 6) values[i] = dropping ? kKey : value;
+  }
+  hide();
+  collect_with_registers(values, kKey, function);
+  hide();
+  judge_now();
+}
+#else
+void case_collect_registers(void) { skip("not written for this processor"); }
+#endif

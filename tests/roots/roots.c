@@ -256,7 +256,17 @@ void wait_spinning(struct waiter *w) {
   }
 }
 
+// Away from the thread-local storage at the end of a thread's stack, which is a place of its own.
+static GCM_NOINLINE void hold_here(struct waiter *w);
+
 void hold_on_stack(struct waiter *w) {
+  volatile char distance[32 * 1024];
+  distance[0] = 1;
+  hold_here(w);
+  if (distance[0] != 1) fail("the stack of a thread was changed");
+}
+
+static void hold_here(struct waiter *w) {
   void *volatile local[kBlocks];
   const int first = blocks;
   fill_slots(local, kBlocks);

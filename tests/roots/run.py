@@ -20,11 +20,12 @@ SETTINGS = {
 SKIPPED = 77
 
 
-def run(lib, binary, case, drop):
+def run(lib, binary, case, drop, more=None):
     env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
     # GCM_ROOTS_ENV="NAME=VALUE NAME=VALUE" runs all cases under other settings.
     env.update(pair.split("=", 1) for pair in os.environ.get("GCM_ROOTS_ENV", "").split())
     env.update(SETTINGS.get(case, {}))
+    env.update(more or {})
     if lib != "-":
         env["LD_PRELOAD"] = os.path.abspath(lib)
     command = [binary, case] + (["--drop"] if drop else [])

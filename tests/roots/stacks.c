@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 enum { kStack = 256 * 1024 };
 
+// Between parts that cannot be read, as stacks are: it does not become a part of its neighbours' mappings.
 static void *map_stack(void) {
-  void *p = mmap(NULL, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  MUST(p != MAP_FAILED);
-  return p;
+  char *p = mmap(NULL, 3 * kStack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(p != MAP_FAILED && mprotect(p + kStack, kStack, PROT_READ | PROT_WRITE) == 0);
+  return p + kStack;
 }
 
 static void wait_judging(struct waiter *w) {
@@ -86,9 +88,15 @@ static void on_signal(int number) {
   handler_body(handler_waiter);
 }
 
+static bool by_library;
+
+static void give_alternate_stack(const stack_t *stack) {
+  MUST((by_library ? sigaltstack(stack, NULL) : (int)syscall(SYS_sigaltstack, stack, NULL)) == 0);
+}
+
 static void install_alternate_stack(void *memory) {
   stack_t stack = {.ss_sp = memory, .ss_size = kStack};
-  MUST(sigaltstack(&stack, NULL) == 0);
+  give_alternate_stack(&stack);
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_signal;
@@ -98,7 +106,7 @@ static void install_alternate_stack(void *memory) {
 
 static void disable_alternate_stack(void) {
   stack_t stack = {.ss_flags = SS_DISABLE};
-  MUST(sigaltstack(&stack, NULL) == 0);
+  give_alternate_stack(&stack);
 }
 
 static bool stack_in_heap;
@@ -189,6 +197,40 @@ void case_alternate_stack_kept_by_kernel_main(void) {
   for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
   hide();
   judge();
+}
+
+static void giving_and_collecting_thread(struct waiter *w) {
+  for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
+  hide();
+  judge();
+  atomic_store(&w->ready, 1);
+}
+
+void case_alternate_stack_kept_by_kernel_collects(void) {
+  static struct waiter w;
+  start(&w, giving_and_collecting_thread, NULL);
+  finish(&w);
+}
+
+// A thread that waits, and that a collector may leave alone.
+static void giving_and_waiting_thread(struct waiter *w) {
+  for (int i = 0; i < (dropping ? 8 : 1); ++i) give_block_to_kernel();
+  hide();
+  atomic_store(&w->ready, 1);
+  char byte;
+  MUST(read(w->fds[0], &byte, 1) == 1);
+  disable_alternate_stack();
+}
+
+void case_alternate_stack_kept_by_kernel_waiting(void) {
+  static struct waiter w;
+  by_library = true;
+  MUST(pipe(w.fds) == 0);
+  start(&w, giving_and_waiting_thread, NULL);
+  await_sleep(w.tid);
+  judge();
+  MUST(write(w.fds[1], "x", 1) == 1);
+  finish(&w);
 }
 
 // Coroutines.

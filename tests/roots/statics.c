@@ -5,6 +5,7 @@
 #include "roots.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 static void *volatile in_data[kBlocks] = {(void *)1};
 static void *volatile in_bss[kBlocks];
@@ -151,4 +152,40 @@ void case_specific_low_thread(void) {
 void case_specific_high_thread(void) {
   make_keys();
   run_thread(high_keys_thread);
+}
+
+// Objects come and go while another thread collects; what is in their data counts while they are there.
+static atomic_int stop_opening;
+
+static void *opening_thread(void *unused) {
+  (void)unused;
+  while (atomic_load(&stop_opening) == 0) {
+    void *handle = dlopen(beside("roots_plugin.so"), RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) fail("dlopen: %s", dlerror());
+    void *volatile *slots = dlsym(handle, "plugin_bss");
+    MUST(slots != NULL);
+    void *volatile kept[8];
+    for (int i = 0; i < 8; ++i) slots[i] = kept[i] = malloc(5000);
+    for (int i = 0; i < 8; ++i) {
+      MUST(block_base(slots[i]) == kept[i]);
+      slots[i] = NULL;
+      free(kept[i]);
+    }
+    dlclose(handle);
+  }
+  return NULL;
+}
+
+void case_library_opened_repeatedly(void) {
+  pthread_t thread;
+  fill_slots(in_bss, kBlocks);
+  MUST(pthread_create(&thread, NULL, opening_thread, NULL) == 0);
+  const double until = seconds() + 0.8;
+  while (seconds() < until) {
+    collect();
+    churn();
+  }
+  atomic_store(&stop_opening, 1);
+  MUST(pthread_join(thread, NULL) == 0);
+  judge();
 }

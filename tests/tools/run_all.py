@@ -22,8 +22,7 @@ KNOWN = [
     ("roots*", "in_sigsuspend*", INTERRUPTED), ("roots*", "in_pause*", INTERRUPTED), ("roots*", "timed_*", INTERRUPTED),
     ("roots*", "signals_blocked_raw_* --drop", UNSTOPPABLE), ("roots*", "clone_signals_blocked --drop", UNSTOPPABLE),
     ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
-    ("roots*", "kernel_sigqueue", "the values of pending signals are not read from the kernel"),
-    ("roots*", "kernel_mq_notify", "the value of a message queue's notification is not read from the kernel"),
+    ("process*", "vfork_child_allocates", "a vfork child that allocates runs while its parent counts as stopped"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
 ]
 
@@ -52,6 +51,10 @@ def suites(out):
         ("process, linked", python + [path("process", "run.py"), "-", os.path.join(test, "process_tests_static")], {}),
         ("process, controls", python + [path("process", "run.py"), "--controls", os.path.join(out, "hooks", "libgcmalloc.so"),
                                         os.path.join(test, "process_tests")], {}),
+        ("host", python + [path("host", "run.py"), so, os.path.join(test, "host_tests"), "--hooks",
+                           os.path.join(out, "hooks", "libgcmalloc.so")], {}),
+        ("roots, controls", python + [path("roots", "controls.py"), os.path.join(out, "hooks", "libgcmalloc.so"),
+                                      os.path.join(test, "roots_tests")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),

@@ -253,7 +253,7 @@ TEST(World, GivesUpOnAThreadThatCannotBeStopped) {
   while (phase.load() != 1) std::this_thread::yield();
   const char* why = nullptr;
   EXPECT_FALSE(world().Stop(&why));
-  EXPECT_STREQ(why, "a thread did not stop in time");
+  EXPECT_STREQ(why, "a thread blocks all signals by a system call of its own");
   counters.AwaitMoves();
   phase = 2;
   stubborn.join();

@@ -25,14 +25,14 @@ TEST(ParseMapping, UnderstandsTheKernelsLines) {
   EXPECT_EQ(m.range.lo, 0x7f0011000000u);
   EXPECT_EQ(m.range.hi, 0x7f0011021000u);
   EXPECT_TRUE(m.readable && m.writable);
-  EXPECT_FALSE(m.shared || m.file_backed || m.device || m.stack || m.executable);
+  EXPECT_FALSE(m.shared || m.file_backed() || m.device || m.stack || m.executable);
   m = Parsed("55d0c0000000-55d0c0001000 r-xp 00001000 fe:01 1234567                    /usr/bin/cat");
-  EXPECT_TRUE(m.readable && m.file_backed && m.executable);
+  EXPECT_TRUE(m.readable && m.file_backed() && m.executable);
   EXPECT_FALSE(m.writable || m.shared || m.device);
   m = Parsed("7ffc3a000000-7ffc3a021000 rw-p 00000000 00:00 0                          [stack]");
   EXPECT_TRUE(m.stack);
   m = Parsed("7f0011000000-7f0011021000 rw-s 00000000 00:01 2049                       /memfd:x (deleted)");
-  EXPECT_TRUE(m.shared && m.file_backed);
+  EXPECT_TRUE(m.shared && m.file_backed());
   EXPECT_FALSE(m.device);
   m = Parsed("7f0011000000-7f0011021000 ---p 00000000 00:00 0 ");
   EXPECT_FALSE(m.readable || m.writable);
@@ -44,6 +44,18 @@ TEST(ParseMapping, TellsDevices) {
   EXPECT_FALSE(Parsed("7f00-7f01 rw-s 00000000 00:18 12 /dev/shm/some thing").device);
   EXPECT_FALSE(Parsed("7f00-7f01 rw-s 00000000 00:01 12 /dev/zero (deleted)").device);
   EXPECT_FALSE(Parsed("7f00-7f01 rw-s 00000000 00:01 12 /home/dev/x").device);
+}
+
+TEST(ParseMapping, TellsKinds) {
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 00:10 12 anon_inode:[io_uring]").ring);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 00:13 12 /[aio] (deleted)").ring);
+  EXPECT_FALSE(Parsed("7f00-7f01 rw-s 00000000 00:10 12 anon_inode:[perf_event]").ring);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 00:10 12 anon_inode:[vfio-device]").device);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 00:10 12 /sys/devices/x/resource0").device);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 fe:01 12 /var/lib/data").on_disk);
+  EXPECT_FALSE(Parsed("7f00-7f01 rw-s 00000000 00:01 12 /memfd:x (deleted)").on_disk);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-s 00000000 00:01 12 /memfd:x (deleted)").memfd);
+  EXPECT_TRUE(Parsed("7f00-7f01 rw-p 00000000 00:00 0 [heap]").program_break);
 }
 
 TEST(ParseMapping, LeavesOutTheKernelsOwn) {
@@ -163,6 +175,48 @@ TEST_F(PageMapTest, FilePagesHoldDataOnceWritten) {
   std::vector<bool> expected(kPages);
   expected[3] = true;
   EXPECT_EQ(Asked({at_, at_ + 8 * page_}, false), expected);
+}
+
+TEST_F(PageMapTest, TouchedPagesOfASharedFile) {
+  char path[] = "/tmp/gcmalloc_test_XXXXXX";
+  int fd = mkstemp(path);
+  unlink(path);
+  ASSERT_EQ(ftruncate(fd, static_cast<off_t>(64 * page_)), 0);
+  std::vector<char> bytes(64 * page_, 'x');
+  ASSERT_EQ(pwrite(fd, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  void* p = mmap(nullptr, 64 * page_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  close(fd);
+  uintptr_t at = AddressOf(p);
+  auto pages = std::make_unique<PageMap>(PageMap::Of::kTouched);
+  Range all{at, at + 64 * page_}, run;
+  EXPECT_FALSE(pages->NextRun(all, all.hi, &run)) << "in the cache, but not ours";
+  *PointerTo<char>(at + 40 * page_) = 1;  // the kernel may map neighbours, too
+  pages = std::make_unique<PageMap>(PageMap::Of::kTouched);
+  bool found = false;
+  while (pages->NextRun(all, all.hi, &run)) {
+    found |= run.Contains(at + 40 * page_);
+    all.lo = run.hi;
+  }
+  EXPECT_TRUE(found);
+  munmap(p, 64 * page_);
+}
+
+// [vvar] is made of pages that the kernel does not look up as memory; the processor reads them.
+TEST_F(PageMapTest, MemoryThatIsNoneIsReadDirectly) {
+  char line[512];
+  uint64_t vvar = 0;
+  FILE* maps = fopen("/proc/self/maps", "r");
+  while (fgets(line, sizeof(line), maps) != nullptr) {
+    const char* cursor = line;
+    if (strstr(line, "[vvar]") != nullptr) ParseHex(&cursor, &vvar);
+  }
+  fclose(maps);
+  if (vvar == 0) GTEST_SKIP() << "no [vvar] here";
+  std::vector<char> buffer(page_);
+  EXPECT_EQ(ReadOwnMemory(vvar, buffer.data(), page_), 0);
+  EXPECT_EQ(ReadOwnMemoryDirectly(vvar, buffer.data(), 64), 64);
+  mprotect(PointerTo(at_), page_, PROT_NONE);
+  EXPECT_EQ(ReadOwnMemoryDirectly(at_, buffer.data(), 64), 0);
 }
 
 TEST_F(PageMapTest, ResidentPagesOfSharedMemory) {

@@ -1,0 +1,45 @@
+// Waiting in the kernel with one's stack and registers published (Go's entersyscall): the world can
+// be stopped without a signal to the thread, whose call then neither ends early nor is restarted.
+//
+// Law: nothing of the program runs in a published state. The program's signal handlers leave it
+// and come back to it (HandlerScope); unwinding leaves it for good.
+#pragma once
+
+#include "core/heap/thread_cache.h"
+
+namespace gcm::blocking {
+
+// Sets the hooks of the layers below. While one thread runs.
+void Start();
+// The function behind which handlers of the program run, each within a HandlerScope. While the
+// process has others, published threads are signalled like all. While one thread runs.
+void SetTrampoline(uintptr_t handler);
+
+// Runs fn(data), which waits in the kernel, touches no memory of the heap but through it, and does
+// not allocate. What it holds must lie in the frames of its callers. Safe in signal handlers.
+// Nested calls publish nothing.
+void Run(void (*fn)(void* data), void* data);
+
+// From now on a thread proves that its cache is its own before it publishes: somebody has made a
+// process or thread that shares another's thread-local storage.
+void Distrust();
+
+// Around a handler of the program: the interrupted thread may have been published.
+class HandlerScope {
+ public:
+  HandlerScope();
+  ~HandlerScope();
+  HandlerScope(const HandlerScope&) = delete;
+  HandlerScope& operator=(const HandlerScope&) = delete;
+
+ private:
+  ThreadCache* cache_;
+  uintptr_t state_ = 0;
+};
+
+// A vfork: the child runs on the caller's stack and memory, while the caller waits. `sp` is the
+// caller's after the call, `registers` its callee-saved ones.
+void EnterVfork(uintptr_t sp, const uintptr_t* registers);
+void LeaveVfork();
+
+}  // namespace gcm::blocking

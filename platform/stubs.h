@@ -1,0 +1,52 @@
+// Assembly for libc calls that return twice, or whose stack must not be touched: text for asm() in
+// the file that gives them their names. `name` is a string literal.
+#pragma once
+
+#if defined(__x86_64__)
+
+// pid_t NAME(void): vfork. BEFORE(sp, registers) is called first, with the caller's stack pointer
+// after the call and its eight callee-saved words; AFTER(result) in the parent alone gives what to
+// return. The child runs on this stack, so nothing is kept on it: the return address is in a
+// register meanwhile, which the kernel keeps (as glibc does).
+#define GCM_VFORK_STUB(name, before, after)                                                      \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name                        \
+  ":\n.cfi_startproc\n"                                                                          \
+  "pushq $0\npushq $0\npushq %r15\npushq %r14\npushq %r13\npushq %r12\npushq %rbp\npushq %rbx\n" \
+  ".cfi_adjust_cfa_offset 64\n"                                                                  \
+  "leaq 72(%rsp), %rdi\nmovq %rsp, %rsi\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"              \
+  "call " before                                                                                 \
+  "\naddq $72, %rsp\n.cfi_adjust_cfa_offset -72\n"                                               \
+  "popq %rdi\n.cfi_adjust_cfa_offset -8\n.cfi_register %rip, %rdi\n"                             \
+  "movl $58, %eax\nsyscall\n"                                                                    \
+  "pushq %rdi\n.cfi_adjust_cfa_offset 8\n.cfi_offset %rip, -8\n"                                 \
+  "testq %rax, %rax\njz 1f\n"                                                                    \
+  "movq %rax, %rdi\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"                                   \
+  "call " after                                                                                  \
+  "\naddq $8, %rsp\n.cfi_adjust_cfa_offset -8\n"                                                 \
+  "1: ret\n.cfi_endproc\n.size " name ", .-" name "\n.popsection\n"
+
+// long NAME(long number, ...): jumps to WAITING when bit `number` of the 512 bits at CALLS is set,
+// and to the function that the pointer PLAIN holds otherwise, arguments and stack as they are.
+#define GCM_SYSCALL_STUB(name, calls, waiting, plain)                               \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name           \
+  ":\n.cfi_startproc\n"                                                             \
+  "cmpq $512, %rdi\njae 1f\nleaq " calls                                            \
+  "(%rip), %rax\nbtq %rdi, (%rax)\njnc 1f\n"                                        \
+  "jmp " waiting "\n1: jmp *" plain "(%rip)\n.cfi_endproc\n.size " name ", .-" name \
+  "\n.popsection\n"
+
+#elif defined(__aarch64__)
+
+// aarch64 has no vfork call: clone with its flags; the child runs on this stack.
+#define GCM_VFORK_STUB(name, before, after)                                                \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name                  \
+  ":\n"                                                                                    \
+  "mov x8, #220\nmov x0, #0x4111\nmov x1, #0\nmov x2, #0\nmov x3, #0\nmov x4, #0\nsvc 0\n" \
+  "cbz x0, 1f\nb " after "\n1: ret\n.size " name ", .-" name "\n.popsection\n"
+#define GCM_SYSCALL_STUB(name, calls, waiting, plain)                                      \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name                  \
+  ":\n"                                                                                    \
+  "adrp x16, " plain "\nldr x16, [x16, #:lo12:" plain "]\nbr x16\n.size " name ", .-" name \
+  "\n.popsection\n"
+
+#endif
