@@ -101,7 +101,7 @@ bool Collector::Relieve(Pressure pressure) {
     case Pressure::kGrowth: {
       if (!TryTakeTurn()) {
         // Somebody collects already: going on would only make the heap outgrow its goal.
-        lock_.Await();
+        if (held_off_by_.load(std::memory_order_relaxed) != process::ThreadId()) lock_.Await();
         return true;
       }
       uint64_t now = clock::Now();
@@ -145,6 +145,17 @@ bool Collector::TryTakeTurn() {
 
 void Collector::TakeTurn() {
   while (!TryTakeTurn()) lock_.Await();
+}
+
+void Collector::HoldOff() {
+  TakeTurn();
+  held_off_by_.store(process::ThreadId(), std::memory_order_relaxed);
+  RestoreSignals(mask_);
+}
+
+void Collector::LetGo() {
+  held_off_by_.store(0, std::memory_order_relaxed);
+  lock_.Unlock();
 }
 
 void Collector::EndTurn() {

@@ -38,6 +38,11 @@ class Collector {
   bool TryTakeTurn();
   void EndTurn();
 
+  // As the turn, with signals as they were: those of a stop that is over have been heard then. A
+  // handler of the same thread that allocates meanwhile collects nothing.
+  void HoldOff();
+  void LetGo();
+
   // Around a fork, in which the parent has its turn.
   void AfterForkInChild();
   // In the child of one that was made inside of a section of the heap: nothing had its turn.
@@ -57,7 +62,8 @@ class Collector {
   bool Enabled() const;
 
   Mutex lock_;
-  uint64_t mask_ = 0;  // of the signals of who has the turn, from before
+  uint64_t mask_ = 0;                // of the signals of who has the turn, from before
+  std::atomic<int> held_off_by_{0};  // thread number
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
   Pacer pacer_;
