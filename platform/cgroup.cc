@@ -34,12 +34,12 @@ size_t TightestLimit(const char* mount, char* group, const char* file) {
 }  // namespace
 
 size_t CgroupMemoryLimit() {
-  File file = File::OpenForReading("/proc/self/cgroup");
-  if (!file.ok()) return SIZE_MAX;
-  char buffer[4096];
-  LineReader lines(&file, buffer, sizeof(buffer));
-  size_t tightest = SIZE_MAX, length;
-  while (char* line = lines.Next(&length)) {
+  char groups[4096];
+  if (ReadSmallFile("/proc/self/cgroup", groups, sizeof(groups)) <= 0) return SIZE_MAX;
+  size_t tightest = SIZE_MAX;
+  for (char *line = groups, *next; line != nullptr; line = next) {
+    next = strchr(line, '\n');
+    if (next != nullptr) *next++ = '\0';
     // "0::/group" is version 2; "N:memory:/group" version 1.
     char* controllers = strchr(line, ':');
     char* group = controllers == nullptr ? nullptr : strchr(controllers + 1, ':');

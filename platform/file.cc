@@ -5,26 +5,32 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/apart.h"
+#include "platform/descriptor.h"
+#include "platform/message.h"
+#include "platform/proc.h"
 #include "platform/syscall.h"
 
 namespace gcm {
 namespace {
 
+constexpr char kProc[] = "/proc/";
+
 int Open(const char* path, int flags) {
-  long fd;
-  do {
-    fd = Syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0666);
-  } while (fd == -EINTR);
-  return static_cast<int>(fd);
+  return strncmp(path, kProc, sizeof(kProc) - 1) == 0 ? proc::Open(path, flags)
+                                                      : descriptor::Open(AT_FDCWD, path, flags);
 }
 
 }  // namespace
 
 File File::OpenForReading(const char* path) { return File(Open(path, O_RDONLY)); }
+File File::OpenDirectory(const char* path) { return File(Open(path, O_RDONLY | O_DIRECTORY)); }
 File File::OpenForAppending(const char* path) {
   return File(Open(path, O_WRONLY | O_CREAT | O_APPEND));
 }
 File File::Create(const char* path) { return File(Open(path, O_WRONLY | O_CREAT | O_TRUNC)); }
+
+bool File::LackedDescriptor() const { return fd_ == -EMFILE; }
 
 File::~File() {
   if (fd_ >= 0) Syscall(SYS_close, fd_);
@@ -76,24 +82,77 @@ char* LineReader::Next(size_t* length) {
     long n = file_->Read(buffer_ + end_, size_ - 1 - end_);
     if (n <= 0) {
       at_end_ = true;
+      failed_ = n < 0;
     } else {
       end_ += static_cast<size_t>(n);
     }
   }
 }
 
-long ReadSmallFile(const char* path, char* buffer, size_t size) {
-  File file = File::OpenForReading(path);
-  if (!file.ok()) return -ENOENT;
-  size_t length = 0;
-  while (length < size - 1) {
-    long n = file.Read(buffer + length, size - 1 - length);
-    if (n < 0) return n;
-    if (n == 0) break;
-    length += static_cast<size_t>(n);
+namespace {
+
+// Does the job here, and if no descriptor is free for it, apart.
+template <typename Job>
+void WithDescriptor(Job* job) {
+  job->Do();
+  if (!job->lacked) return;
+  job->lacked = false;
+  apart::Run([](void* data) { static_cast<Job*>(data)->Do(); }, job);
+}
+
+struct ReadJob {
+  const char* path;
+  char* buffer;
+  size_t size;
+  long result = -ENOENT;
+  bool lacked = false;
+
+  void Do() {
+    File file = File::OpenForReading(path);
+    lacked = file.LackedDescriptor();
+    if (!file.ok()) return;
+    size_t length = 0;
+    while (length < size - 1) {
+      long n = file.Read(buffer + length, size - 1 - length);
+      if (n < 0) {
+        result = n;
+        return;
+      }
+      if (n == 0) break;
+      length += static_cast<size_t>(n);
+    }
+    buffer[length] = '\0';
+    result = static_cast<long>(length);
   }
-  buffer[length] = '\0';
-  return static_cast<long>(length);
+};
+
+struct WriteJob {
+  const char* path;
+  WriteMode mode;
+  const char* data;
+  size_t size;
+  bool done = false;
+  bool lacked = false;
+
+  void Do() {
+    File file = mode == WriteMode::kAppend ? File::OpenForAppending(path) : File::Create(path);
+    lacked = file.LackedDescriptor();
+    if (file.ok()) done = WriteAll(file.fd(), data, size);
+  }
+};
+
+}  // namespace
+
+long ReadSmallFile(const char* path, char* buffer, size_t size) {
+  ReadJob job{path, buffer, size};
+  WithDescriptor(&job);
+  return job.result;
+}
+
+bool WriteSmallFile(const char* path, WriteMode mode, const char* data, size_t size) {
+  WriteJob job{path, mode, data, size};
+  WithDescriptor(&job);
+  return job.done;
 }
 
 bool ParseHex(const char** cursor, uint64_t* value) {

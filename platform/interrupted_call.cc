@@ -15,6 +15,7 @@
 #include "platform/continuation.h"
 #include "platform/file.h"
 #include "platform/message.h"
+#include "platform/process.h"
 #include "platform/restartable.h"
 #include "platform/signal.h"
 #include "platform/syscall.h"
@@ -24,7 +25,9 @@ namespace gcm::interrupted_call {
 
 Hint Read(int tid) {
   Message path;
-  path.Text("/proc/self/task/").Decimal(static_cast<uint64_t>(tid)).Text("/syscall", 9);
+  path.Text("/proc/self/task/")
+      .Decimal(static_cast<uint64_t>(process::NumberInProc(tid)))
+      .Text("/syscall", 9);
   char text[256];
   Hint hint;
   if (ReadSmallFile(path.data(), text, sizeof(text)) <= 0) return hint;

@@ -1,6 +1,7 @@
 #include "platform/memory_map.h"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 
 #include "platform/memory.h"
 #include "platform/syscall.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -35,19 +37,24 @@ constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, struct pm_
 constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5,
                    kIsGuard = 1 << 8;
 
-// Bits of an entry of /proc/self/pagemap.
+// Bits of an entry of pagemap.
 constexpr uint64_t kEntryPresent = uint64_t{1} << 63, kEntrySwapped = uint64_t{1} << 62,
                    kEntryFile = uint64_t{1} << 61;
 
 }  // namespace
 
 MemoryMap::MemoryMap()
-    : file_(File::OpenForReading("/proc/self/maps")), lines_(&file_, buffer_, sizeof(buffer_)) {}
+    : file_(File::OpenForReading("/proc/thread-self/maps")),
+      lines_(&file_, buffer_, sizeof(buffer_)) {}
 
 bool MemoryMap::Next(Mapping* mapping) {
   size_t length;
   while (char* line = lines_.Next(&length)) {
-    if (ParseMapping(line, mapping)) return true;
+    if (!ParseMapping(line, mapping)) continue;
+    if (mapping->range.Contains(AddressOf(reinterpret_cast<void*>(&ParseMapping)))) {
+      saw_own_code_ = true;
+    }
+    return true;
   }
   return false;
 }
@@ -86,13 +93,41 @@ bool ParseMapping(const char* line, Mapping* mapping) {
   return true;
 }
 
-PageMap::PageMap(Of of) : file_(File::OpenForReading("/proc/self/pagemap")), of_(of) {}
+PageMap::PageMap(Of of) : file_(File::OpenForReading("/proc/thread-self/pagemap")), of_(of) {
+  struct sysinfo info {};
+  by_residence_ = !file_.ok() && !Skips(Skip::residence) && Syscall(SYS_sysinfo, &info) == 0 &&
+                  info.totalswap == 0;
+}
 
 bool PageMap::NextRun(Range within, uintptr_t ahead, Range* run) {
   if (within.lo >= within.hi) return false;
+  if (by_residence_) return ScanByResidence(within, run);
   if (ioctl_works_ && ScanByIoctl(within, ahead, run)) return true;
   if (ioctl_works_) return false;
   return ScanByEntries(within, run);
+}
+
+bool PageMap::ScanByResidence(Range within, Range* run) {
+  const size_t page = memory::PageSize();
+  unsigned char resident[4096];
+  run->lo = run->hi = 0;
+  for (uintptr_t at = within.lo; at < within.hi;) {
+    const size_t count = Min(sizeof(resident), DivideUp(within.hi - at, page));
+    if (!ResidentPages(at, count, resident)) {
+      if (run->lo == 0) run->lo = at;
+      break;
+    }
+    for (size_t i = 0; i < count; ++i, at += page) {
+      const bool data = (resident[i] & 1) != 0;
+      if (data && run->lo == 0) run->lo = at;
+      if (!data && run->lo != 0) {
+        run->hi = at;
+        return true;
+      }
+    }
+  }
+  run->hi = within.hi;
+  return run->lo != 0;
 }
 
 bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {

@@ -1,5 +1,5 @@
-// The process's own memory map, as the kernel tells it: mappings from /proc/self/maps, and which
-// of their pages hold data. For the root scan; nothing here allocates.
+// The process's own memory map, as the kernel tells it: mappings from /proc/thread-self/maps, and
+// which of their pages hold data. For the root scan; nothing here allocates.
 #pragma once
 
 #include "platform/base.h"
@@ -32,14 +32,18 @@ class MemoryMap {
   MemoryMap();
   bool ok() const { return file_.ok(); }
   bool Next(Mapping* mapping);
+  // After the last mapping: false when the map was cut short, or was another's or nobody's (it must
+  // hold the code that reads it).
+  bool IsWhole() const { return saw_own_code_ && !lines_.failed(); }
 
  private:
   File file_;
+  bool saw_own_code_ = false;
   char buffer_[4096 + 512];  // a path may have 4096 bytes
   LineReader lines_;
 };
 
-// Parses one line of /proc/self/maps. Public for its test.
+// Parses one line of that file. Public for its test.
 bool ParseMapping(const char* line, Mapping* mapping);
 
 // Which pages of a private mapping hold data of the process's own: resident or swapped out, and
@@ -50,7 +54,7 @@ class PageMap {
   enum class Of { kOwnData, kTouched };
   explicit PageMap(Of of = Of::kOwnData);
   // False: nothing can be told, every page must be taken for one that holds data.
-  bool ok() const { return file_.ok(); }
+  bool ok() const { return file_.ok() || by_residence_; }
   // Whether what holds no data costs nothing, however large it is (Linux 6.7). Known after a
   // question.
   bool fast() const { return ioctl_works_; }
@@ -61,8 +65,12 @@ class PageMap {
  private:
   bool ScanByIoctl(Range within, uintptr_t ahead, Range* run);
   bool ScanByEntries(Range within, Range* run);
+  bool ScanByResidence(Range within, Range* run);
 
   File file_;
+  // A process that has changed its user may not open its own page map. Where there is no swap, what
+  // is not resident holds nothing; pages of files that are resident are taken along.
+  bool by_residence_ = false;
   const Of of_;
   bool ioctl_works_ = true;
   // The answers to one system call, for the runs that follow.
@@ -91,10 +99,10 @@ long ReadOwnMemory(uintptr_t from, void* to, size_t size);
 // memory.
 long ReadOwnMemoryDirectly(uintptr_t from, void* to, size_t size);
 
-// As ReadOwnMemory, also where the pages are protected against reading, by /proc/self/mem.
+// As ReadOwnMemory, also where the pages are protected against reading, by /proc/thread-self/mem.
 class ProtectedMemory {
  public:
-  ProtectedMemory() : file_(File::OpenForReading("/proc/self/mem")) {}
+  ProtectedMemory() : file_(File::OpenForReading("/proc/thread-self/mem")) {}
   bool ok() const { return file_.ok(); }
   long Read(uintptr_t from, void* to, size_t size) { return file_.ReadAt(to, size, from); }
 

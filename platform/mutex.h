@@ -35,6 +35,14 @@ class Mutex {
     // pairs with: the acquires in Lock, TryLock and LockSlow
     if (state_.exchange(kFree, std::memory_order_release) == kContended) FutexWake(&state_, 1);
   }
+  // Returns when the lock has been free for a moment, or may have been. Does not take it.
+  void Await() {
+    uint32_t state = kHeld;
+    state_.compare_exchange_strong(state, kContended, std::memory_order_relaxed);
+    if (state == kFree) return;
+    FutexWait(&state_, kContended);
+    FutexWake(&state_, 1);  // whose turn it is was woken in vain: the next
+  }
   // In a forked child, where the holder may not exist any more.
   void Reset() { state_.store(kFree, std::memory_order_relaxed); }
 

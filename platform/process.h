@@ -8,13 +8,21 @@ namespace gcm::process {
 int Pid();
 int ThreadId();
 
-// Runs fn(data, tid) for every thread of the process, the caller's included. A thread that is
-// born during the walk may be missed: repeat until nothing new is seen. False without /proc.
+// Runs fn(data, tid) for every thread of the process, the caller's included, by the numbers that
+// the process itself knows them by. A thread that is born during the walk may be missed: repeat
+// until nothing new is seen. False without /proc. One caller at a time.
 bool ForEachThread(void (*fn)(void* data, int tid), void* data);
-// Runs fn(data, fd) for every descriptor whose link in /proc/self/fd reads `target`.
+// Runs fn(data, fd) for every descriptor whose link in /proc/thread-self/fd reads `target`.
 void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void* data);
-// Threads in the process as the kernel counts them; 0 when unknown.
+// Threads in the process as the kernel counts them; 0 when unknown. Opens nothing.
 unsigned ThreadCount();
+// True if a thread of the process has the number. Opens nothing.
+bool HasThread(int tid);
+// False: a filter of system calls refuses what stops threads.
+bool MaySignalThreads();
+// The number by which /proc/self/task lists a thread: another than the process's own where /proc
+// belongs to a namespace of processes further out. For threads that ForEachThread has shown.
+int NumberInProc(int tid);
 // The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.
 char ThreadState(int tid);
 // The signals that wait for the thread or for the whole process, bit n - 1 for signal n, whether
@@ -35,6 +43,8 @@ bool IsForked();
 // Tags the process: to be called at the start, and again in a forked child. The tag is on a page
 // that the kernel wipes in a child, however that was forked.
 void MarkParent();
+// True in a forked child that has not been tagged yet.
+bool WasForked();
 // True in a child that shares its parent's memory (vfork): same tag page, another pid.
 bool SharesParentMemory();
 

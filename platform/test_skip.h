@@ -35,7 +35,16 @@ namespace gcm {
   X(sigqueue)         /* values of queued signals */                                        \
   X(mq_notify)        /* values of message queues' notifications */                         \
   X(protected_blocks) /* the contents of blocks that are protected against reading */       \
-  X(large_blocks)     /* the contents of large blocks */
+  X(large_blocks)     /* the contents of large blocks */                                    \
+  /* Descriptors, /proc, forks. */                                                          \
+  X(apart)       /* nothing is done with a descriptor table of its own */                   \
+  X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \
+  X(own_proc)    /* /proc/self is read, the first thread's */                               \
+  X(numbers)     /* threads have the numbers that /proc shows */                            \
+  X(thread_list) /* threads are listed anew although none came or went */                   \
+  X(high)        /* descriptors keep the number that open gave them */                      \
+  X(inside)      /* a fork in a handler takes the locks that its thread has */              \
+  X(residence)   /* without a page map all memory is read */
 
 enum class Skip : unsigned {
 #define GCM_SKIP_NAME(name) name,

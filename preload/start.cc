@@ -36,19 +36,29 @@ void OnAttach() {
   if (g_key_made) pthread_setspecific(g_key, t_cache);
 }
 
+// A handler may fork where it has interrupted the heap in its own thread, which holds locks then.
+// They cannot be waited for, and need not be: that code goes on in parent and child, and lets go
+// of them.
+GCM_TLS bool t_forks_inside = false;
+
 void BeforeFork() {
-  collector().lock().Lock();
+  t_forks_inside = Unstoppable::IsInside() && !Skips(Skip::inside);
+  if (t_forks_inside) return;
+  collector().TakeTurn();
   heap().LockAll();
 }
 void AfterForkInParent() {
+  if (t_forks_inside) return;
   heap().UnlockAll();
-  collector().lock().Unlock();
+  collector().EndTurn();
 }
 void AfterForkInChild() {
   HandlersAfterFork();
+  if (t_forks_inside) return collector().AfterForkInside();
   heap().AfterForkInChild();
   collector().AfterForkInChild();
   process::MarkParent();
+  collector().EndTurn();
 }
 
 // Where output cannot go is said at the start, once.

@@ -20,7 +20,8 @@ test: all
 
 .PHONY: test-programs
 test-programs: $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
-  $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test
+  $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
+  $(TEST)/process_tests $(TEST)/process_tests_static
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
 # the library, which is there already.
@@ -61,6 +62,13 @@ $(TEST)/roots_tests: $(ROOTS) $(wildcard tests/roots/*.h)
 $(TEST)/roots_plugin.so: tests/roots/plugin.c
 	@mkdir -p $(@D)
 	@$(TEST_CC) -fPIC -shared -o $@ $<
+PROCESS := $(wildcard tests/process/*.cc)
+$(TEST)/process_tests: $(PROCESS) $(wildcard tests/process/*.h)
+	@mkdir -p $(@D)
+	@$(TEST_CXX) -rdynamic -o $@ $(PROCESS) -ldl -lrt -pthread
+$(TEST)/process_tests_static: $(PROCESS) $(wildcard tests/process/*.h) $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(TEST_CXX) -rdynamic -o $@ $(PROCESS) $(ARCHIVE) -ldl -lrt -pthread
 # Compiled with exceptions, so that a cancelled thread unwinds as one of C++ does.
 HOST := $(wildcard tests/host/*.c tests/host/*.cc)
 HOST_OBJECTS := $(HOST:%=$(TEST)/%.o)

@@ -7,7 +7,9 @@
 #include "core/gc/blocking.h"
 #include "core/gc/kernel_values.h"
 #include "core/gc/sweeper.h"
+#include "platform/apart.h"
 #include "platform/clock.h"
+#include "platform/descriptor.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
@@ -16,6 +18,8 @@ namespace gcm {
 namespace {
 
 constexpr size_t kStackSize = 128 * kKiB;
+// Open at the same time: the map, its pages, the list of descriptors and one of these.
+constexpr unsigned kDescriptors = 4;
 constexpr uint64_t kTick = clock::kSecond / 4;
 // A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
 // and with each failure in a row half of that.
@@ -95,10 +99,9 @@ bool Collector::Relieve(Pressure pressure) {
       break;
     }
     case Pressure::kGrowth: {
-      if (!lock_.TryLock()) {
+      if (!TryTakeTurn()) {
         // Somebody collects already: going on would only make the heap outgrow its goal.
-        lock_.Lock();
-        lock_.Unlock();
+        if (held_off_by_.load(std::memory_order_relaxed) != process::ThreadId()) lock_.Await();
         return true;
       }
       uint64_t now = clock::Now();
@@ -107,29 +110,63 @@ bool Collector::Relieve(Pressure pressure) {
       heap().SetTrigger(pacer_.trigger());
       bool done = false;
       if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
-        // Under the same lock: others who found the heap grown are waiting for it.
+        // In the same turn: others who found the heap grown are waiting for it.
         done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
                      : verdict == Pacer::Verdict::kGrowth ? "growth"
                                                           : "early");
       }
-      lock_.Unlock();
+      EndTurn();
       return done;
     }
   }
-  if (!lock_.TryLock()) return false;
+  if (!TryTakeTurn()) return false;
   bool done = clock::Now() >= retry_at_ && Cycle(reason);
-  lock_.Unlock();
+  EndTurn();
   return done;
 }
 
 bool Collector::Collect(const char* reason) {
   if (!started_.load(std::memory_order_relaxed) || options().mode == Mode::kOff) return false;
-  LockGuard guard(lock_);
-  return Cycle(reason);
+  TakeTurn();
+  bool done = Cycle(reason);
+  EndTurn();
+  return done;
+}
+
+bool Collector::TryTakeTurn() {
+  uint64_t mask = BlockSignals();
+  if (lock_.TryLock()) {
+    mask_ = mask;
+    return true;
+  }
+  RestoreSignals(mask);
+  return false;
+}
+
+void Collector::TakeTurn() {
+  while (!TryTakeTurn()) lock_.Await();
+}
+
+void Collector::HoldOff() {
+  TakeTurn();
+  held_off_by_.store(process::ThreadId(), std::memory_order_relaxed);
+  RestoreSignals(mask_);
+}
+
+void Collector::LetGo() {
+  held_off_by_.store(0, std::memory_order_relaxed);
+  lock_.Unlock();
+}
+
+void Collector::EndTurn() {
+  uint64_t mask = mask_;
+  lock_.Unlock();
+  RestoreSignals(mask);
 }
 
 bool Collector::Cycle(const char* reason) {
   if (process::SharesParentMemory()) return false;  // a vfork child: the heap is its parent's
+  if (process::WasForked()) NoticeFork();
   if (marker_ == nullptr) {
     marker_ = New<Marker>();
     roots_ = New<RootScanner>();
@@ -140,7 +177,6 @@ bool Collector::Cycle(const char* reason) {
     }
     stack_top_ = stack + kStackSize;
   }
-  SignalsBlocked blocked;
   reason_ = reason;
   done_ = false;
   GcmWithSpilledRegisters(&Collector::CycleOnOwnStack, this, stack_top_);
@@ -156,27 +192,38 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   record.start = begin - ledger().start_time();
   record.reason = self->reason_;
   record.heap_before = heap().pages().in_use_pages() * kPageSize;
-  const bool stopped = world().Stop(&why);
-  if (stopped) self->done_ = self->MarkAndSweep(sp, &record, &why);
+  bool stopped = false;
+  if (process::ThreadCount() != 1 && !process::MaySignalThreads()) {
+    why = "threads may not be signalled";
+  } else {
+    stopped = world().Stop(&why);
+  }
+  if (stopped) self->done_ = self->MarkAndSweepWithDescriptors(sp, &record, &why);
   // Planned before anybody runs again: what others allocate from here on is growth.
   record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   self->Plan(&record, clock::Now() - begin);
-  if (stopped) world().Start();
   const uint64_t end = clock::Now();
   self->last_cycle_.store(end, std::memory_order_relaxed);
   self->UpdateLimit(end);
-  if (!self->done_) {
+  if (self->done_) {
+    self->retry_at_ = self->failures_ = 0;
+  } else {
     self->retry_at_ = end + ((end - begin) * kRetryFactor << Min(self->failures_, kMaxRetryShift));
     ++self->failures_;
-    ledger().TraceSkipped(why);
-    return;
   }
-  self->retry_at_ = self->failures_ = 0;
   record.pause = end - begin;
   record.cpu = clock::ThreadCpu() - cpu;
   record.number = ledger().cycles() + 1;
-  ledger().AddCycle(record);
-  ledger().Trace(record);
+  if (self->done_) {
+    ledger().AddCycle(record);
+    ledger().TraceToFiles(record);
+  }
+  if (stopped) world().Start();
+  if (self->done_) {
+    ledger().TraceToStandardError(record);
+  } else {
+    ledger().TraceSkipped(why);
+  }
 }
 
 void Collector::Plan(CycleRecord* record, uint64_t duration) {
@@ -185,6 +232,26 @@ void Collector::Plan(CycleRecord* record, uint64_t duration) {
                    record->roots_bytes, duration, counts && done_});
   record->heap_goal = pacer_.goal();
   heap().SetTrigger(pacer_.trigger());
+}
+
+// Half of what has to be read is worse than nothing: whether there is room for the descriptors is
+// known before the first of them is opened.
+bool Collector::MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why) {
+  *why = "the memory map cannot be read";
+  if (descriptor::HasRoomFor(kDescriptors)) return MarkAndSweep(sp, record, why);
+  struct Job {
+    Collector* self;
+    uintptr_t sp;
+    CycleRecord* record;
+    const char** why;
+    bool done;
+  } job{this, sp, record, why, false};
+  auto run = [](void* data) {
+    auto* j = static_cast<Job*>(data);
+    if (descriptor::HasRoomFor(kDescriptors)) j->done = j->self->MarkAndSweep(j->sp, j->record, j->why);
+  };
+  if (!apart::Run(run, &job)) *why = "no descriptor is free";
+  return job.done;
 }
 
 bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why) {
@@ -219,8 +286,20 @@ bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why
   return true;
 }
 
-void Collector::AfterForkInChild() {
+void Collector::NoticeFork() {
+  heap().registry().Renumber(t_cache);
+  world().AfterForkInChild();
+  process::MarkParent();
+}
+
+void Collector::AfterForkInside() {
   lock_.Reset();
+  kernel_values::AfterForkInChild();
+  ledger().AfterForkInChild();
+  NoticeFork();
+}
+
+void Collector::AfterForkInChild() {
   kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
   world().AfterForkInChild();

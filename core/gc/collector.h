@@ -34,8 +34,24 @@ class Collector {
   // The program keeps addresses as eight times their value. While one thread runs.
   void FollowShifted() { shifted_ = true; }
 
-  Mutex& lock() { return lock_; }
+  // Nobody collects between the two, the caller excepted, and no signal reaches it: a handler that
+  // came while its own thread has the turn could wait for it for ever. Whoever waits for its turn
+  // can be stopped.
+  void TakeTurn();
+  bool TryTakeTurn();
+  void EndTurn();
+
+  // As the turn, with signals as they were: those of a stop that is over have been heard then. A
+  // handler of the same thread that allocates meanwhile collects nothing.
+  void HoldOff();
+  void LetGo();
+
+  // Around a fork, in which the parent has its turn.
   void AfterForkInChild();
+  // In the child of one that was made inside of a section of the heap: nothing had its turn.
+  void AfterForkInside();
+  // In the child of a fork that nothing else told us of: when it first collects.
+  static void NoticeFork();
 
  private:
   static bool OnPressure(Pressure pressure);
@@ -44,10 +60,13 @@ class Collector {
   static void CycleOnOwnStack(void* self, uintptr_t sp);
   void Plan(CycleRecord* record, uint64_t duration);
   bool MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why);
+  bool MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why);
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
 
   Mutex lock_;
+  uint64_t mask_ = 0;                // of the signals of who has the turn, from before
+  std::atomic<int> held_off_by_{0};  // thread number
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
   bool shifted_ = false;

@@ -43,7 +43,7 @@ void ScanKernelRoots(Marker* marker, const World& world) {
         "anon_inode:[eventpoll]",
         [](void* data, int fd) {
           Message path;
-          path.Text("/proc/self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
+          path.Text("/proc/thread-self/fdinfo/").Decimal(static_cast<uint64_t>(fd)).Char('\0');
           ScanLines(path.data(), "data:", '\0', static_cast<Marker*>(data));
         },
         marker);

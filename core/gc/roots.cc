@@ -68,7 +68,7 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
     previous_readable = mapping.readable;
   }
   Flush();
-  result_.incomplete = nullptr;
+  if (map.IsWhole()) result_.incomplete = nullptr;
   return result_;
 }
 

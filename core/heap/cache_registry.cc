@@ -62,6 +62,10 @@ void CacheRegistry::RetireDead(bool (*alive)(void* data, int tid), void* data) {
   }
 }
 
+void CacheRegistry::Renumber(ThreadCache* mine) {
+  if (mine != &g_empty_cache) mine->tid_ = process::ThreadId();
+}
+
 void CacheRegistry::KeepOnly(ThreadCache* mine) {
   int tid = process::ThreadId();
   for (ThreadCache* c = all_; c != nullptr; c = c->next_) {

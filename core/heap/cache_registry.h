@@ -15,6 +15,8 @@ class CacheRegistry {
   void Detach(ThreadCache* cache);
   // With the world stopped: retires the caches of threads for which alive(data, tid) is false.
   void RetireDead(bool (*alive)(void* data, int tid), void* data);
+  // The calling thread, whose cache this is, has another number: in a forked child.
+  void Renumber(ThreadCache* mine);
   // In a forked child: only the calling thread is left.
   void KeepOnly(ThreadCache* mine);
 

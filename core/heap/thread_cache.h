@@ -188,6 +188,11 @@ class Unstoppable {
 
   // In the stop handler: true if the thread is in a section; then it parks when it leaves it.
   static bool Defer();
+  // True in a signal handler that has interrupted a section of its own thread.
+  static bool IsInside() {
+    ThreadCache* cache = t_cache;
+    return cache != &g_empty_cache && cache->critical_.load(std::memory_order_relaxed) != 0;
+  }
   // What a thread calls to be stopped at the end of a section; set by the collector.
   static std::atomic<void (*)()> park;
 

@@ -22,8 +22,8 @@ uint64_t MiB(uint64_t bytes) { return (bytes + kMiB / 2) / kMiB; }
 Message& Milliseconds(Message& m, uint64_t ns) { return m.Fixed(ns / 1000, 3); }
 
 void AppendLine(const char* path, Message& line) {
-  File file = File::OpenForAppending(path);
-  if (file.ok()) line.Write(file.fd());
+  line.Char('\n');
+  WriteSmallFile(path, WriteMode::kAppend, line.data(), line.size());
 }
 
 // Go's gctrace form. Marking happens with the world stopped here, so the middle of each triple, the
@@ -118,7 +118,20 @@ void MetricName(const Metric& metric, Message& m) {
   if (metric.unit[0] != '\0') m.Char('_').Text(metric.unit);
 }
 
-void OpenMetrics(const Statistics& s, int fd) {
+// The lines of a whole file.
+struct Lines {
+  char text[8 * kKiB];
+  size_t size = 0;
+
+  void Add(Message& line) {
+    line.Char('\n');
+    if (size + line.size() > sizeof(text)) return;
+    memcpy(text + size, line.data(), line.size());
+    size += line.size();
+  }
+};
+
+void OpenMetrics(const Statistics& s, Lines* out) {
   for (const Metric& metric : kMetrics) {
     Message m;
     m.Text("# TYPE ");
@@ -130,7 +143,8 @@ void OpenMetrics(const Statistics& s, int fd) {
       m.Char(' ').Text(metric.unit).Char('\n');
     }
     MetricName(metric, m);
-    m.Text(metric.counter ? "_total " : " ").Fixed(s.*metric.value, metric.digits).Write(fd);
+    m.Text(metric.counter ? "_total " : " ").Fixed(s.*metric.value, metric.digits);
+    out->Add(m);
   }
   Message m;
   m.Text("# TYPE gcmalloc_pause_seconds summary\n# UNIT gcmalloc_pause_seconds seconds\n");
@@ -138,27 +152,31 @@ void OpenMetrics(const Statistics& s, int fd) {
   m.Text("\ngcmalloc_pause_seconds{quantile=\"0.99\"} ").Fixed(s.pause_p99, 9);
   m.Text("\ngcmalloc_pause_seconds{quantile=\"0.999\"} ").Fixed(s.pause_p999, 9);
   m.Text("\ngcmalloc_pause_seconds_sum ").Fixed(s.pause_total, 9);
-  m.Text("\ngcmalloc_pause_seconds_count ").Decimal(s.cycles).Text("\n# EOF").Write(fd);
+  m.Text("\ngcmalloc_pause_seconds_count ").Decimal(s.cycles).Text("\n# EOF");
+  out->Add(m);
 }
 
 }  // namespace
 
-void Ledger::Trace(const CycleRecord& cycle) {
+void Ledger::TraceToFiles(const CycleRecord& cycle) {
   const Options& o = options();
-  if (o.trace_stderr || o.trace_path[0] != '\0') {
+  if (!o.trace_stderr && o.trace_path[0] != '\0') {
     Message line;
     TraceLine(cycle, line);
-    if (o.trace_stderr) {
-      line.Write(2);
-    } else {
-      AppendLine(o.trace_path, line);
-    }
+    AppendLine(o.trace_path, line);
   }
   if (o.trace_json_path[0] != '\0') {
     Message line;
     TraceJson(cycle, line);
     AppendLine(o.trace_json_path, line);
   }
+}
+
+void Ledger::TraceToStandardError(const CycleRecord& cycle) {
+  if (!options().trace_stderr) return;
+  Message line;
+  TraceLine(cycle, line);
+  line.Write(2);
 }
 
 void Ledger::TraceSkipped(const char* why) {
@@ -188,22 +206,19 @@ void Ledger::WriteStatistics(bool final) {
   bool metrics = EndsWith(path, ".prom");
   if (!TakeTurn(final, metrics)) return;
   Statistics s = Collect();
+  Lines out;
   if (!metrics) {
-    File file = File::Create(path);
-    if (!file.ok()) return;
     Message line;
     StatisticsJson(s, line);
-    line.Write(file.fd());
+    out.Add(line);
+    WriteSmallFile(path, WriteMode::kReplace, out.text, out.size);
     return;
   }
   // Renamed into place, so that a reader never sees half of it.
+  OpenMetrics(s, &out);
   Message temporary;
   temporary.Text(path).Text(".tmp").Char('\0');
-  {
-    File file = File::Create(temporary.data());
-    if (!file.ok()) return;
-    OpenMetrics(s, file.fd());
-  }
+  if (!WriteSmallFile(temporary.data(), WriteMode::kReplace, out.text, out.size)) return;
   Syscall(SYS_renameat2, AT_FDCWD, temporary.data(), AT_FDCWD, path, 0);
 }
 

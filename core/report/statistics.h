@@ -56,8 +56,11 @@ class Ledger {
   // Walks the heap for what is live. Any thread, not in a signal handler.
   Statistics Collect();
 
-  // A line for the cycle wherever the options want it.
-  void Trace(const CycleRecord& cycle);
+  // A line for the cycle wherever the options want it: in files while the world is stopped, since
+  // nobody counts, closes or replaces the descriptor then; on standard error afterwards, since the
+  // program itself may be its reader.
+  void TraceToFiles(const CycleRecord& cycle);
+  void TraceToStandardError(const CycleRecord& cycle);
   // One line "gc skipped: WHY" in the trace.
   void TraceSkipped(const char* why);
   // The file of GCMALLOC_STATS, at exit or when it is due. `final` ignores the time.

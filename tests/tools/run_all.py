@@ -22,8 +22,8 @@ KNOWN = [
     ("roots*", "in_sigsuspend*", INTERRUPTED), ("roots*", "in_pause*", INTERRUPTED), ("roots*", "timed_*", INTERRUPTED),
     ("roots*", "signals_blocked_raw_* --drop", UNSTOPPABLE), ("roots*", "clone_signals_blocked --drop", UNSTOPPABLE),
     ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
+    ("process*", "vfork_child_allocates", "a vfork child that allocates runs while its parent counts as stopped"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
-    ("preload", "few_descriptors", "without a descriptor the memory map cannot be read, and the cycle is skipped"),
 ]
 
 
@@ -47,6 +47,10 @@ def suites(out):
         ("misuse, linked", python + [path("misuse", "run.py"), "-", os.path.join(test, "misuse_static")], {}),
         ("preload", python + [path("preload", "run.py"), so, "--bin", test], {}),
         ("roots", python + [path("roots", "run.py"), so, os.path.join(test, "roots_tests")], {}),
+        ("process, preloaded", python + [path("process", "run.py"), so, os.path.join(test, "process_tests")], {}),
+        ("process, linked", python + [path("process", "run.py"), "-", os.path.join(test, "process_tests_static")], {}),
+        ("process, controls", python + [path("process", "run.py"), "--controls", os.path.join(out, "hooks", "libgcmalloc.so"),
+                                        os.path.join(test, "process_tests")], {}),
         ("host", python + [path("host", "run.py"), so, os.path.join(test, "host_tests"), "--hooks",
                            os.path.join(out, "hooks", "libgcmalloc.so")], {}),
         ("roots, controls", python + [path("roots", "controls.py"), os.path.join(out, "hooks", "libgcmalloc.so"),
