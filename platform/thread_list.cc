@@ -84,8 +84,9 @@ bool IsStillTrue() {
   if (Skips(Skip::thread_list)) return false;
   if (!proc::CountLinks(kTasks, &links, &device) || device != g_list.device) return false;
   if (g_list.count == 0 || links != g_list.count + kOwnLinks) return false;
+  const int pid = Pid();
   for (size_t i = 0; i < g_list.count; ++i) {
-    if (!HasThread(g_list.threads[i].tid)) return false;
+    if (Syscall(SYS_tgkill, pid, g_list.threads[i].tid, 0) != 0) return false;
   }
   return true;
 }
