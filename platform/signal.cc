@@ -228,7 +228,8 @@ Sent Send(int tid, interrupted_call::Hint hint) {
   for (;;) {
     long result = Syscall(SYS_rt_tgsigqueueinfo, process::Pid(), tid, kSignal, &info);
     if (result == 0) return Sent::kYes;
-    if (result != -EAGAIN) return Sent::kGone;
+    if (result == -ESRCH) return Sent::kGone;
+    if (result != -EAGAIN) return Sent::kRefused;
     // RLIMIT_SIGPENDING, which all processes of the user share.
     if (clock::Now() > deadline) return Sent::kFull;
     Syscall(SYS_sched_yield);

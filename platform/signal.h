@@ -40,7 +40,7 @@ bool IsInstalled();
 // To a thread of this process, with what is known of the call it waits in: the call goes on when
 // the handler is done. kFull: the user's queue of
 // signals has had no room for a while.
-enum class Sent { kYes, kGone, kFull };
+enum class Sent { kYes, kGone, kFull, kRefused };
 Sent Send(int tid, interrupted_call::Hint hint);
 // Of the signal, in a mask of the kernel's.
 uint64_t Bit();

@@ -4,25 +4,22 @@
 
 #if defined(__x86_64__)
 
-// pid_t NAME(void): vfork. BEFORE(sp, registers) is called first, with the caller's stack pointer
-// after the call and its eight callee-saved words; AFTER(result) in the parent alone gives what to
-// return. The child runs on this stack, so nothing is kept on it: the return address is in a
+// pid_t NAME(void): vfork. BEFORE() is called first; AFTER(result) in the parent alone gives what
+// to return. The child runs on this stack, so nothing is kept on it: the return address is in a
 // register meanwhile, which the kernel keeps (as glibc does).
-#define GCM_VFORK_STUB(name, before, after)                                                      \
-  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name                        \
-  ":\n.cfi_startproc\n"                                                                          \
-  "pushq $0\npushq $0\npushq %r15\npushq %r14\npushq %r13\npushq %r12\npushq %rbp\npushq %rbx\n" \
-  ".cfi_adjust_cfa_offset 64\n"                                                                  \
-  "leaq 72(%rsp), %rdi\nmovq %rsp, %rsi\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"              \
-  "call " before                                                                                 \
-  "\naddq $72, %rsp\n.cfi_adjust_cfa_offset -72\n"                                               \
-  "popq %rdi\n.cfi_adjust_cfa_offset -8\n.cfi_register %rip, %rdi\n"                             \
-  "movl $58, %eax\nsyscall\n"                                                                    \
-  "pushq %rdi\n.cfi_adjust_cfa_offset 8\n.cfi_offset %rip, -8\n"                                 \
-  "testq %rax, %rax\njz 1f\n"                                                                    \
-  "movq %rax, %rdi\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"                                   \
-  "call " after                                                                                  \
-  "\naddq $8, %rsp\n.cfi_adjust_cfa_offset -8\n"                                                 \
+#define GCM_VFORK_STUB(name, before, after)                               \
+  ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name \
+  ":\n.cfi_startproc\n"                                                   \
+  "subq $8, %rsp\n.cfi_adjust_cfa_offset 8\ncall " before                 \
+  "\n"                                                                    \
+  "addq $8, %rsp\n.cfi_adjust_cfa_offset -8\n"                            \
+  "popq %rdi\n.cfi_adjust_cfa_offset -8\n.cfi_register %rip, %rdi\n"      \
+  "movl $58, %eax\nsyscall\n"                                             \
+  "pushq %rdi\n.cfi_adjust_cfa_offset 8\n.cfi_offset %rip, -8\n"          \
+  "testq %rax, %rax\njz 1f\n"                                             \
+  "movq %rax, %rdi\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"            \
+  "call " after                                                           \
+  "\naddq $8, %rsp\n.cfi_adjust_cfa_offset -8\n"                          \
   "1: ret\n.cfi_endproc\n.size " name ", .-" name "\n.popsection\n"
 
 // long NAME(long number, ...): jumps to WAITING when bit `number` of the 512 bits at CALLS is set,

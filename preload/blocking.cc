@@ -204,10 +204,7 @@ GCM_EXPORT int clone(int (*fn)(void*), void* stack, int flags, void* argument, .
 
 // vfork: the stub calls these around the system call.
 
-__attribute__((visibility("hidden"), used)) void GcmBeforeVfork(uintptr_t sp,
-                                                                const uintptr_t* registers) {
-  gcm::blocking::EnterVfork(sp, registers);
-}
+__attribute__((visibility("hidden"), used)) void GcmBeforeVfork() { gcm::blocking::EnterVfork(); }
 __attribute__((visibility("hidden"), used)) long GcmAfterVfork(long result) {
   if (!gcm::process::SharesParentMemory()) gcm::blocking::LeaveVfork();
   if (!gcm::SyscallFailed(result)) return result;

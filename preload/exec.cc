@@ -51,7 +51,7 @@ using gcm::NoCollection;
 #define GCM_STRINGS(first, strings)                                              \
   va_list list;                                                                  \
   va_start(list, first);                                                         \
-  const size_t count = gcm::CountStrings(&list);                                \
+  const size_t count = gcm::CountStrings(&list);                                 \
   va_end(list);                                                                  \
   auto** strings = static_cast<char**>(__builtin_alloca(count * sizeof(char*))); \
   va_start(list, first);                                                         \

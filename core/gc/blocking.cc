@@ -79,13 +79,10 @@ HandlerScope::~HandlerScope() {
   if (GCM_UNLIKELY(state_ != 0)) cache_->blocked().Enter(state_);
 }
 
-void EnterVfork(uintptr_t sp, const uintptr_t* registers) {
+void EnterVfork() {
   ThreadCache* cache = heap().Cache();
   if (cache == &g_empty_cache || cache->blocked().entered() || !IsOwn(cache)) return;
-  for (unsigned i = 0; i < ThreadCache::kSavedRegisters; ++i) {
-    StoreRelaxed(&cache->vfork_registers()[i], registers[i]);
-  }
-  cache->blocked().EnterVfork(sp);
+  cache->blocked().EnterVfork();
 }
 
 void LeaveVfork() {

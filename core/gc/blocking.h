@@ -37,9 +37,9 @@ class HandlerScope {
   uintptr_t state_ = 0;
 };
 
-// A vfork: the child runs on the caller's stack and memory, while the caller waits. `sp` is the
-// caller's after the call, `registers` its callee-saved ones.
-void EnterVfork(uintptr_t sp, const uintptr_t* registers);
+// Around a vfork: the child runs on the caller's stack and in its memory, and allocates from its
+// cache, if it must. Nothing is collected meanwhile.
+void EnterVfork();
 void LeaveVfork();
 
 }  // namespace gcm::blocking

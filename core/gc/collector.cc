@@ -248,7 +248,8 @@ bool Collector::MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, c
   } job{this, sp, record, why, false};
   auto run = [](void* data) {
     auto* j = static_cast<Job*>(data);
-    if (descriptor::HasRoomFor(kDescriptors)) j->done = j->self->MarkAndSweep(j->sp, j->record, j->why);
+    if (descriptor::HasRoomFor(kDescriptors))
+      j->done = j->self->MarkAndSweep(j->sp, j->record, j->why);
   };
   if (!apart::Run(run, &job)) *why = "no descriptor is free";
   return job.done;

@@ -13,16 +13,9 @@ void Scrub(uintptr_t slot, size_t size) {
   memset(PointerTo(slot), heap().poison() ? 0xDB : 0, size);
 }
 
-// A vfork child allocates from its parent's cache, and does not stand still.
-bool SharedWithChild(const Span* span) {
-  uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
-  return owner > kOwnerLeaving && PointerTo<ThreadCache>(owner)->blocked().in_vfork();
-}
-
 void SweepSlots(Span* span, const ProtectedRanges& protected_ranges, uint64_t now,
                 SweepResult* result) {
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
-  if (SharedWithChild(span)) return;
   bool changed = heap().FoldRemote(span);
   bool guarded =
       protected_ranges.count != 0 && protected_ranges.Overlaps({span->start, span->end()});

@@ -41,12 +41,7 @@ void NoteGone(ThreadRecord* record, uint32_t epoch) {
 
 void NoteHeld(ThreadRecord* record, ThreadCache* cache, uintptr_t sp, uint32_t epoch) {
   record->held = cache;
-  Range saved{};
-  if (cache->blocked().in_vfork()) {
-    saved.lo = AddressOf(cache->vfork_registers());
-    saved.hi = saved.lo + ThreadCache::kSavedRegisters * sizeof(uintptr_t);
-  }
-  record->Fill({record->tid.load(std::memory_order_relaxed), sp, cache->thread_pointer(), saved});
+  record->Fill({record->tid.load(std::memory_order_relaxed), sp, cache->thread_pointer(), {}});
   record->MarkStopped(epoch);
 }
 
@@ -113,19 +108,27 @@ bool World::Signal(ThreadRecord* record, int tid, const char** why) {
     case stop_signal::Sent::kFull:
       *why = "the user's queue of signals is full";
       return false;
+    case stop_signal::Sent::kRefused:
+      *why = "threads may not be signalled";
+      return false;
   }
   return false;
 }
 
 // One walk over all caches, whose number is known to the registry only: until there is room.
-bool World::HoldPublished() {
+bool World::HoldPublished(const char** why) {
+  bool vforked = false;
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   for (size_t missing = 64; missing != 0;) {
-    if (!g_threads.Reserve(g_threads.count() + missing)) return false;
+    if (!g_threads.Reserve(g_threads.count() + missing)) {
+      *why = "there is no memory";
+      return false;
+    }
     size_t room = missing;
     missing = 0;
     heap().registry().ForEachLive([&](ThreadCache* cache, int tid) {
       if (tid == self_ || !cache->blocked().entered()) return;
+      vforked = vforked || cache->blocked().in_vfork();
       if (room == 0) {
         ++missing;
         return;
@@ -137,7 +140,8 @@ bool World::HoldPublished() {
     });
   }
   g_threads.Publish();
-  return true;
+  if (vforked) *why = "a vfork child runs in the process's memory";
+  return !vforked;
 }
 
 // A thread that has published its state only after the walk, and may have blocked the signal.
@@ -280,7 +284,7 @@ bool World::Stop(const char** why) {
     return Fail(why, "no signal handler can be installed");
   }
   may_hold_ = stop_signal::OnlyHandler(trampoline_);
-  if (may_hold_ && !HoldPublished()) return Fail(why, "there is no memory");
+  if (may_hold_ && !HoldPublished(why)) return Fail(why, "");
   for (bool found_new = true, found_sharers = false; found_new || found_sharers;) {
     if (!StopNewThreads(&found_new, why) || !AwaitStopped(why) ||
         !SignalSharers(&found_sharers, why)) {

@@ -43,7 +43,7 @@ class World {
 
  private:
   bool Fail(const char** why, const char* what);
-  bool HoldPublished();
+  bool HoldPublished(const char** why);
   bool HoldLate(ThreadRecord* record);
   bool StopNewThreads(bool* found_new, const char** why);
   bool SignalSharers(bool* any, const char** why);

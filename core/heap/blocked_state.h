@@ -2,8 +2,9 @@
 // needs nothing more from it, so it is not signalled.
 //
 // The word is 0 while the thread runs; otherwise the stack pointer above which all that it holds
-// lies (kVfork: but for its registers, which the record of the vfork has), with kHeld added by a
-// stopper. Law: the owner leaves a state that is held only when the world has started again.
+// lies, with kHeld added by a stopper; or kVfork, while a vfork child runs in its place and nobody
+// can be sure of anything. Law: the owner leaves a state that is held only when the world has
+// started again.
 #pragma once
 
 #include <atomic>
@@ -16,7 +17,7 @@ class BlockedState {
  public:
   // By the owner. `sp` is a multiple of 8. pairs with: the acquire in Claim
   void Enter(uintptr_t sp) { word_.store(sp, std::memory_order_release); }
-  void EnterVfork(uintptr_t sp) { word_.store(sp | kVfork, std::memory_order_release); }
+  void EnterVfork() { word_.store(kVfork, std::memory_order_relaxed); }
   // By the owner: 0, or the state to come back to. False: held, the world is stopped.
   bool TryLeave(uintptr_t* state) {
     uintptr_t word = word_.load(std::memory_order_relaxed) & ~kHeld;
@@ -27,15 +28,15 @@ class BlockedState {
   }
   // The owner knows; to others it is a hint.
   bool entered() const { return word_.load(std::memory_order_relaxed) != 0; }
-  bool in_vfork() const { return (word_.load(std::memory_order_relaxed) & kVfork) != 0; }
+  bool in_vfork() const { return word_.load(std::memory_order_relaxed) == kVfork; }
 
   // By the one stopper. The stack pointer, and the thread is held; 0: it runs.
   uintptr_t Claim() {
     uintptr_t word = word_.load(std::memory_order_relaxed);
-    if (word == 0 || (word & kHeld) != 0) return 0;
-    // pairs with: the releases in Enter and EnterVfork
+    if (word == 0 || word == kVfork || (word & kHeld) != 0) return 0;
+    // pairs with: the release in Enter
     if (!word_.compare_exchange_strong(word, word | kHeld, std::memory_order_acquire)) return 0;
-    return word & ~kVfork;
+    return word;
   }
   void Release() {
     uintptr_t word = word_.load(std::memory_order_relaxed);

@@ -104,9 +104,6 @@ class alignas(64) ThreadCache {
   // Of the thread that has the cache.
   int tid() const { return tid_; }
   uintptr_t thread_pointer() const { return thread_pointer_; }
-  static constexpr unsigned kSavedRegisters = 8;
-  // Its registers while it waits in vfork, where its stack is another's.
-  uintptr_t* vfork_registers() { return vfork_registers_; }
 
   uint64_t freed_objects() const { return LoadRelaxed(&freed_objects_); }
   uint64_t freed_bytes() const { return LoadRelaxed(&freed_bytes_); }
@@ -145,7 +142,6 @@ class alignas(64) ThreadCache {
   // The registry's:
   int tid_ = 0;
   uintptr_t thread_pointer_ = 0;
-  uintptr_t vfork_registers_[kSavedRegisters] = {};
   bool live_ = false;
   ThreadCache* next_ = nullptr;
 };
