@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "platform/waiting_calls.h"
@@ -89,20 +90,56 @@ bool MayBeInterrupted(const Call& call, bool seen) {
   }
 }
 
-Shortened HowShortened(const Call& call) {
-  switch (call.number) {
+namespace {
+
+bool PieceOf(const iovec* vector, size_t count, long done, Call* piece) {
+  for (size_t skip = static_cast<size_t>(done); count != 0; --count, ++vector) {
+    if (skip < vector->iov_len) {
+      piece->arguments[1] = static_cast<long>(AddressOf(vector->iov_base) + skip);
+      piece->arguments[2] = static_cast<long>(vector->iov_len - skip);
+      return true;
+    }
+    skip -= vector->iov_len;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool NextPiece(const Call& whole, long done, Call* piece) {
+  *piece = whole;
+  unsigned memory, length;
+  switch (whole.number) {
+    case SYS_recvfrom:
+      if ((whole.arguments[3] & MSG_WAITALL) == 0) return false;
+      [[fallthrough]];
     case SYS_write:
     case SYS_sendto:
-      return {1, 2};
-    case SYS_recvfrom:
-      return (call.arguments[3] & MSG_WAITALL) != 0 ? Shortened{1, 2} : Shortened{};
+      memory = 1;
+      length = 2;
+      break;
     case SYS_getrandom:
-      return {0, 1};
+      memory = 0;
+      length = 1;
+      break;
     case SYS_sendfile:  // the kernel moves the offset itself
-      return {-1, 3};
+      piece->arguments[3] -= done;
+      return piece->arguments[3] > 0;
+    case SYS_writev:
+      piece->number = SYS_write;
+      return PieceOf(PointerTo<const iovec>(static_cast<uintptr_t>(whole.arguments[1])),
+                     static_cast<size_t>(whole.arguments[2]), done, piece);
+    case SYS_sendmsg: {
+      auto* message = PointerTo<const msghdr>(static_cast<uintptr_t>(whole.arguments[1]));
+      *piece = {SYS_sendto, {whole.arguments[0], 0, 0, whole.arguments[2], 0, 0}, 0};
+      return PieceOf(message->msg_iov, message->msg_iovlen, done, piece);
+    }
     default:
-      return {};
+      return false;
   }
+  piece->arguments[memory] += done;
+  piece->arguments[length] -= done;
+  return piece->arguments[length] > 0;
 }
 
 }  // namespace gcm::interrupted_call

@@ -43,13 +43,9 @@ How Classify(Call* call);
 // none that the kernel always restarts. `seen`: it was seen waiting.
 bool MayBeInterrupted(const Call& call, bool seen);
 
-// A transfer that a signal may cut short: which arguments are its memory (-1: none that moves) and
-// its length (-1: it is none).
-struct Shortened {
-  int memory = -1;
-  int length = -1;
-};
-Shortened HowShortened(const Call& call);
+// A transfer that a signal may cut short, of which `done` bytes are through: the call for the next
+// piece of the rest. False: there is no rest, or it is no such transfer.
+bool NextPiece(const Call& whole, long done, Call* piece);
 
 }  // namespace gcm::interrupted_call
 #endif

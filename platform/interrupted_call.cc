@@ -19,11 +19,20 @@
 #include "platform/restartable.h"
 #include "platform/signal.h"
 #include "platform/syscall.h"
+#include "platform/syscall_number.h"
 #include "platform/test_skip.h"
 
 namespace gcm::interrupted_call {
 
+namespace {
+
+// Some call was interrupted whose number could not be told without a hint.
+std::atomic<bool> g_wanted{false};
+
+}  // namespace
+
 Hint Read(int tid) {
+  if (!g_wanted.load(std::memory_order_relaxed)) return {};
   Message path;
   path.Text("/proc/self/task/")
       .Decimal(static_cast<uint64_t>(process::NumberInProc(tid)))
@@ -54,8 +63,11 @@ struct Place {
 };
 GCM_TLS Place t_again{};
 GCM_TLS bool t_again_always = false;  // by whatever handler
-// Where the program's last handler that interrupted a call returns to.
+// Where the program's last handler that interrupted a call returns to, and when it began: a stop
+// that comes just as it returns finds the same place.
 GCM_TLS Place t_eintr{};
+GCM_TLS uint64_t t_eintr_at = 0;
+constexpr uint64_t kReturning = clock::kSecond / 5000;
 // The last call that was continued: a loop comes back to it, and may not be seen waiting then.
 GCM_TLS Place t_last{};
 GCM_TLS Call t_last_call{};
@@ -81,16 +93,13 @@ Call CallOf(const greg_t* g, long number) {
 long NumberBefore(const greg_t* g, Hint hint) {
   const Place place = PlaceOf(g);
   if (hint.number >= 0 && hint.pc == place.pc) return hint.number;
-  if (place == t_eintr) return -1;
+  if (place == t_eintr && clock::Now() - t_eintr_at < kReturning) return -1;
   if (place.pc == AddressOf(GcmNumberedEnd)) return g[REG_RBX];
-  // mov $number, %eax; syscall
-  const auto* code = PointerTo<const unsigned char>(place.pc - 7);
-  if (place.pc % 4096 >= 7 && code[0] == 0xb8) {
-    uint32_t number;
-    memcpy(&number, code + 1, sizeof(number));
-    if (number < 1024) return static_cast<long>(number);
-  }
-  return place == t_last && CallOf(g, t_last_call.number) == t_last_call ? t_last_call.number : -1;
+  const long number = SyscallNumberAt(place.pc - kSyscallSize);
+  if (number >= 0) return number;
+  if (place == t_last && CallOf(g, t_last_call.number) == t_last_call) return t_last_call.number;
+  if (g[REG_RAX] == -EINTR) g_wanted.store(true, std::memory_order_relaxed);
+  return -1;
 }
 
 uint64_t MaskOf(const ucontext_t* context) {
@@ -238,17 +247,14 @@ long Transfer(Call call, long done, const ucontext_t* context) {
     while (!InHandler(&wait)) continue;
     return done;
   }
-  const Shortened shortened = HowShortened(call);
-  if (shortened.length < 0) return done;
+  Call piece;
+  if (!NextPiece(call, done, &piece)) return done;
   if (call.number != SYS_getrandom &&
       (Syscall(SYS_fcntl, call.arguments[0], F_GETFL) & O_NONBLOCK) != 0) {
     return done;
   }
-  const long whole = call.arguments[shortened.length];
-  const long start = shortened.memory < 0 ? 0 : call.arguments[shortened.memory];
-  while (done < whole) {
-    call.arguments[shortened.length] = whole - done;
-    if (shortened.memory >= 0) call.arguments[shortened.memory] = start + done;
+  wait.call = &piece;
+  while (NextPiece(call, done, &piece)) {
     if (!InHandler(&wait)) continue;
     if (wait.result <= 0) break;
     done += wait.result;
@@ -340,10 +346,13 @@ void BeforeHandler(ucontext_t* context, bool restarts) {
   }
   if (g[REG_RAX] == -EINTR) {
     t_eintr = PlaceOf(g);
+    t_eintr_at = clock::Now();
   } else if (place.pc >= AddressOf(GcmCountedBegin) && place.pc < AddressOf(GcmCountedEnd)) {
     g[REG_RIP] = SyscallArg(GcmCountedAborted);
   }
 }
+
+void BeforeCall() { t_eintr = {}; }
 
 void SetAround(void (*run)(void (*fn)(void* data), void* data)) {
   g_around.store(run, std::memory_order_relaxed);
@@ -353,6 +362,7 @@ void SetAround(void (*run)(void (*fn)(void* data), void* data)) {
 
 void Continue(ucontext_t*, Hint) {}
 void BeforeHandler(ucontext_t*, bool) {}
+void BeforeCall() {}
 void SetAround(void (*)(void (*)(void*), void*)) {}
 
 #endif

@@ -22,7 +22,10 @@ struct Hint {
   int number = -1;  // -1: it runs, or nothing can be told
   uintptr_t pc = 0;
 };
-// What /proc/self/task/TID/syscall says of a thread of this process.
+// What /proc/self/task/TID/syscall says of a thread of this process. While the program runs, a
+// descriptor of ours could be seen, or could take a number that the program expects to get: so
+// nothing is read before the process has shown that it makes calls whose number cannot be told
+// otherwise. The first of these may end with EINTR.
 Hint Read(int tid);
 
 // In the handler of our signal, when all else is done, with all signals blocked.
@@ -31,6 +34,9 @@ void Continue(ucontext_t* context, Hint hint);
 // Before a handler of the program runs, with its context: a call that was about to be entered anew
 // after a stop is interrupted by the program now. `restarts`: it was installed with SA_RESTART.
 void BeforeHandler(ucontext_t* context, bool restarts);
+
+// A call begins: what interrupted the one before is of no account.
+void BeforeCall();
 
 // run(fn, data) calls fn(data) with the calling thread published as blocked. While one thread runs.
 void SetAround(void (*run)(void (*fn)(void* data), void* data));

@@ -58,6 +58,7 @@ void SetTrampoline(uintptr_t handler) { world().SetTrampoline(handler); }
 void Distrust() { g_distrust.store(true, std::memory_order_relaxed); }
 
 void Run(void (*fn)(void* data), void* data) {
+  interrupted_call::BeforeCall();
   ThreadCache* cache = heap().Cache();
   if (cache == &g_empty_cache || cache->blocked().entered() || Skips(Skip::publish) ||
       !IsOwn(cache)) {

@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kPatience = clock::kSecond;
 // For threads that cannot take the signal: they block it, or wait where nothing interrupts them.
 constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 4;
+constexpr uint64_t kPatienceWithFiles = clock::kSecond / 50;
 constexpr uint64_t kFirstLook = clock::kSecond / 1000;
 constexpr size_t kRedZone = 128;
 
@@ -99,6 +100,10 @@ void World::AwaitStart() {
 }
 
 bool World::Signal(ThreadRecord* record, int tid, const char** why) {
+  if (leader_ended_ && tid == process::Pid()) {
+    NoteGone(record, g_epoch.load(std::memory_order_relaxed));
+    return true;
+  }
   switch (stop_signal::Send(tid, interrupted_call::Read(tid))) {
     case stop_signal::Sent::kYes:
       return true;
@@ -241,15 +246,21 @@ bool World::AwaitStopped(const char** why) {
     if (FutexWait(&g_stopped, seen, &patience) != -ETIMEDOUT) continue;
     look = Min(2 * look, 16 * kFirstLook);
     // It takes long: has the thread ended, does it wait published, can it not hear, or does
-    // somebody else have our signal?
+    // somebody else have our signal? A file of /proc is asked last: the program runs.
     ThreadRecord& missing = g_threads.at(first);
     const int tid = missing.tid.load(std::memory_order_relaxed);
-    const char state = process::ThreadState(tid);
     const uint64_t waited = clock::Now() - begin;
-    if (state == 0 || state == 'Z' || state == 'X') {
+    if (!process::HasThread(tid)) {
       NoteGone(&missing, epoch);
-    } else if (may_hold_ && HoldLate(&missing)) {
       continue;
+    }
+    if (may_hold_ && HoldLate(&missing)) continue;
+    if (waited < kPatienceWithFiles) continue;
+    const char state = process::ThreadState(tid);
+    if (state == 0 || state == 'Z' || state == 'X') {
+      // The thread that the process began with stays behind as a zombie.
+      if (state == 'Z' && tid == process::Pid()) leader_ended_ = true;
+      NoteGone(&missing, epoch);
     } else if (waited > kPatience) {
       *why = "a thread did not stop in time";
       return false;
@@ -306,6 +317,7 @@ void World::Start() {
 }
 
 void World::AfterForkInChild() {
+  leader_ended_ = false;
   g_threads.Clear();
   uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   if ((epoch & 1) != 0) g_epoch.store(epoch + 1, std::memory_order_relaxed);

@@ -54,6 +54,7 @@ class World {
   int self_ = 0;
   size_t signalled_ = 0;
   bool may_hold_ = false;
+  bool leader_ended_ = false;
   uintptr_t trampoline_ = 0;
 };
 

@@ -200,5 +200,6 @@ TEST(stop_thousand_waiting) {
   printf("%d of %d waiting threads were disturbed; median pause %.0f us\n", disturbed, kThreads, median);
   if (disturbed != 0) fail("waiting threads were disturbed");
   if (collector() && n < kCollections) fail("%d pauses in the trace", n);
-  if (median > 5000) fail("the median pause is too long");
+  // 5 ms on an idle machine; this guards against work that grows with the square of the threads.
+  if (median > 50000) fail("the median pause is too long");
 }

@@ -125,6 +125,7 @@ CASE(main_thread_has_ended) {
 // A thread that opens expects the lowest free number, whatever others do.
 CASE(lowest_number) {
   Busy busy(1, 2);
+  usleep(50000);  // the threads have been listed
   const int lowest = open("/dev/null", O_RDONLY);
   for (int i = 0; i < 100000; ++i) {
     close(lowest);
@@ -177,7 +178,7 @@ CASE(counted) {
   exercise();
   MUST(count_descriptors() == before);
   Busy busy(1, 2);
-  usleep(5000);
+  usleep(50000);  // the threads have been listed
   for (int i = 0; i < 2000; ++i) {
     const std::size_t now = count_descriptors();
     if (now != before) fail("%zu descriptors were open, now it is %zu", before, now);
