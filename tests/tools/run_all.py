@@ -14,16 +14,11 @@ import time
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # (suite, pattern of the test's name): why it does not hold.
-INTERRUPTED = "calls that the kernel never restarts see EINTR when a collection signals them"
-UNSTOPPABLE = "a thread that cannot take the signal makes the cycle be skipped"
 NO_THREAD = "without a background thread nothing acts while the program does not allocate"
+SHARED_TABLE = "a process that shares the descriptors by a clone of its own is not stopped: it may see ours, or miss a number"
 KNOWN = [
-    ("roots*", "in_poll*", INTERRUPTED), ("roots*", "in_select*", INTERRUPTED), ("roots*", "in_epoll_wait*", INTERRUPTED),
-    ("roots*", "in_sigsuspend*", INTERRUPTED), ("roots*", "in_pause*", INTERRUPTED), ("roots*", "timed_*", INTERRUPTED),
-    ("roots*", "signals_blocked_raw_* --drop", UNSTOPPABLE), ("roots*", "clone_signals_blocked --drop", UNSTOPPABLE),
-    ("roots*", "vfork_parent* --drop", UNSTOPPABLE),
-    ("process*", "vfork_child_allocates", "a vfork child that allocates runs while its parent counts as stopped"),
     ("preload", "scavenge_after_a_while", NO_THREAD),
+    ("process*", "shared_table_lowest_number", SHARED_TABLE),
 ]
 
 
