@@ -24,7 +24,7 @@ ENDS = {
     "quick": (5, "quick\n", False),
     "at_exit": (5, "buffered\n", True),
     "exit_in_a_thread": (5, "buffered\n", True),
-    "exit_in_two_threads": (5, "buffered\n", True),
+    "exit_in_two_threads": (5, "buffered\n", False),  # the second may end the process while the first writes them
     "main_thread_ends": (5, "buffered\n", True),
     "thread_locals": (5, "buffered\n", True),
     "aborting": (-signal.SIGABRT, "", False),
@@ -93,16 +93,18 @@ def end(name):
     return "ok", ""
 
 
+# What goes wrong without a rule may need its moment: one failure in a few tries is the proof.
 def control(rule):
-    try:
-        done = run([CONTROLS[rule]], 20, GCM_TEST_SKIP=rule, GCM_TEST_SECONDS="8")
-    except subprocess.TimeoutExpired:
-        return "ok", "hangs"
-    if done.returncode == SKIPPED:
-        return "skip", said(done)
-    if done.returncode == 0:
-        return "FAIL", "%s passes without the rule" % CONTROLS[rule]
-    return "ok", "%s: %s" % (ended(done), said(done)[:100])
+    for _ in range(TIMES):
+        try:
+            done = run([CONTROLS[rule]], 20, GCM_TEST_SKIP=rule, GCM_TEST_SECONDS="8")
+        except subprocess.TimeoutExpired:
+            return "ok", "hangs"
+        if done.returncode == SKIPPED:
+            return "skip", said(done)
+        if done.returncode != 0:
+            return "ok", "%s: %s" % (ended(done), said(done)[:100])
+    return "FAIL", "%s passes without the rule" % CONTROLS[rule]
 
 
 # A copy that runs with other rights than its caller's: the environment is not read, and no file is written for it.
