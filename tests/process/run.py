@@ -41,7 +41,6 @@ CONTROLS = {
     "own_proc": "main_thread_has_ended",
     "numbers": "pid_namespace_threads",
     "thread_list,high": "lowest_number",
-    "high": "shared_table_lowest_number",
     "inside": "fork_in_handler_inside",
     "residence": "setuid_untouched_memory",
 }
