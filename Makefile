@@ -25,6 +25,8 @@ UNWIND := /usr/lib/llvm-14/lib/libunwind.a
 CORE := $(wildcard platform/*.cc core/*/*.cc)
 PRELOAD := $(wildcard preload/*.cc)
 CORE_OBJECTS := $(CORE:%.cc=$(BUILD)/%.o)
+# What wraps calls of libc needs the dynamic linker: it is not in the archive.
+WRAPPERS := $(foreach w,blocking chroot exec filters handlers kernel_values loading wrapped,$(BUILD)/preload/$(w).o)
 ALL_OBJECTS := $(CORE_OBJECTS) $(PRELOAD:%.cc=$(BUILD)/%.o)
 
 SO := $(OUT)/libgcmalloc.so
@@ -69,9 +71,9 @@ $(BUILD)/libgcmalloc.so: $(ALL_OBJECTS)
 	@echo "built $@"
 
 # One object, so that whoever takes malloc takes the whole set; libunwind comes along, hidden.
-$(ARCHIVE): $(ALL_OBJECTS)
+$(ARCHIVE): $(filter-out $(WRAPPERS),$(ALL_OBJECTS))
 	@rm -f $@ $(BUILD)/all.o
-	@ld -r -o $(BUILD)/all.o $(ALL_OBJECTS) $(UNWIND)
+	@ld -r -o $(BUILD)/all.o $^ $(UNWIND)
 	@objcopy --wildcard --localize-symbol='unw_*' --localize-symbol='_Unwind_*' \
 	  --localize-symbol='__unw_*' --localize-symbol='_ZN9libunwind*' \
 	  --localize-symbol='__register_frame*' --localize-symbol='__deregister_frame*' \

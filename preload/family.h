@@ -12,15 +12,15 @@ void* AlignedOrNull(size_t alignment, size_t size);
 // Keeps errno.
 void FreeAs(void* p, const char* function);
 
-// preload/loading.cc, preload/blocking.cc: while one thread runs.
-void StartLoading();
-void StartBlocking();
-
 // preload/filters.cc: of the system call seccomp.
 void BeforeSeccomp(long operation);
 
-// preload/handlers.cc: while one thread runs; in a forked child.
-void StartHandlers();
-void HandlersAfterFork();
+// What wraps calls of libc is not part of the archive: it needs the dynamic linker to find libc's
+// own, and a program may be linked without one. There these are null.
+#define GCM_NOT_IN_ARCHIVE __attribute__((weak))
+// While one thread runs.
+GCM_NOT_IN_ARCHIVE void StartWrapping();
+// In a forked child.
+GCM_NOT_IN_ARCHIVE void WrappingAfterFork();
 
 }  // namespace gcm

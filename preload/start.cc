@@ -53,7 +53,7 @@ void AfterForkInParent() {
   collector().EndTurn();
 }
 void AfterForkInChild() {
-  HandlersAfterFork();
+  if (WrappingAfterFork != nullptr) WrappingAfterFork();
   if (t_forks_inside) return collector().AfterForkInside();
   heap().AfterForkInChild();
   collector().AfterForkInChild();
@@ -113,7 +113,6 @@ bool g_started = false;
 void Start(char** environment) {
   if (g_started) return;
   g_started = true;
-  next::Resolve();
   ReadTestSkips(environment);
   // First of all handlers: in prepare it runs last, in the child first.
   pthread_atfork(BeforeFork, AfterForkInParent, AfterForkInChild);
@@ -131,9 +130,7 @@ void Start(char** environment) {
   CheckPath("GCMALLOC_TRACE", o.trace_path);
   CheckPath("GCMALLOC_TRACE_JSON", o.trace_json_path);
   CheckPath("GCMALLOC_STATS", o.stats_path);
-  StartLoading();
-  StartBlocking();
-  StartHandlers();
+  if (StartWrapping != nullptr) StartWrapping();
   if (Sscheme_init != nullptr) collector().FollowShifted();
   collector().Start();
   SayWhatWasChosen();

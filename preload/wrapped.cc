@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "preload/family.h"
+
 namespace gcm::next {
 namespace {
 
@@ -23,3 +25,16 @@ void Resolve() {
 }
 
 }  // namespace gcm::next
+
+namespace gcm {
+
+void StartWrapping() {
+  next::Resolve();
+  StartLoading();
+  StartBlocking();
+  StartHandlers();
+}
+
+void WrappingAfterFork() { HandlersAfterFork(); }
+
+}  // namespace gcm

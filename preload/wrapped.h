@@ -26,3 +26,13 @@ GCM_INLINE void* Find(Name name) {
 #define GCM_NEXT(name) reinterpret_cast<decltype(&::name)>(::gcm::next::Find(::gcm::next::k_##name))
 
 }  // namespace gcm::next
+
+namespace gcm {
+
+// The parts of StartWrapping: preload/loading.cc, preload/blocking.cc, preload/handlers.cc.
+void StartLoading();
+void StartBlocking();
+void StartHandlers();
+void HandlersAfterFork();
+
+}  // namespace gcm

@@ -86,3 +86,6 @@ $(HELPERS): $(TEST)/%: tests/preload/%.c
 $(TEST)/leak_test: tests/leak/leak_test.cc $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(CXX) -std=c++20 -O2 -g $(WARNINGS) -I. -o $@ $< $(ARCHIVE) -pthread -ldl
+$(TEST)/static_program: tests/preload/static.c $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(TEST_CC) -static -o $@ $< $(ARCHIVE) -pthread

@@ -16,7 +16,10 @@ HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # (suite, pattern of the test's name): why it does not hold.
 NO_THREAD = "without a background thread nothing acts while the program does not allocate"
 SHARED_TABLE = "a process that shares the descriptors by a clone of its own is not stopped: it may see ours, or miss a number"
+LINKED = "calls of libc are not wrapped in programs that link the archive"
 KNOWN = [
+    ("process, linked", "chroot_*", LINKED),
+    ("process, linked", "exec_from_a_thread", LINKED),
     ("preload", "scavenge_after_a_while", NO_THREAD),
     ("process*", "shared_table_lowest_number", SHARED_TABLE),
 ]
@@ -52,6 +55,7 @@ def suites(out):
                                       os.path.join(test, "roots_tests")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
+        ("linked statically", [os.path.join(test, "static_program")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
     ]
