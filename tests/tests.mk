@@ -19,7 +19,7 @@ test: all
 	@python3 tests/tools/run_all.py $(OUT)
 
 .PHONY: test-programs
-test-programs: $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
+test-programs: $(TEST)/static_program $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
   $(TEST)/process_tests $(TEST)/process_tests_static
 
