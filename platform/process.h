@@ -18,8 +18,6 @@ void ForEachDescriptor(const char* target, void (*fn)(void* data, int fd), void*
 unsigned ThreadCount();
 // True if a thread of the process has the number. Opens nothing.
 bool HasThread(int tid);
-// False: a filter of system calls refuses what stops threads.
-bool MaySignalThreads();
 // The number by which /proc/self/task lists a thread: another than the process's own where /proc
 // belongs to a namespace of processes further out. For threads that ForEachThread has shown.
 int NumberInProc(int tid);

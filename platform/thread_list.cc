@@ -4,7 +4,6 @@
 // the last walk serves as long as it is still true, which takes no descriptor to find out: as many
 // threads as it has, and all of them there. (One that was born while another ended is missed for
 // the moment only: once all of the list are stopped, none of them ends, and the count shows it.)
-#include <signal.h>
 
 #include <cstring>
 
@@ -146,13 +145,6 @@ unsigned ThreadCount() {
 }
 
 bool HasThread(int tid) { return Syscall(SYS_tgkill, Pid(), tid, 0) == 0; }
-
-bool MaySignalThreads() {
-  siginfo_t info{};
-  info.si_code = SI_QUEUE;
-  // Signal 0 asks only.
-  return Syscall(SYS_rt_tgsigqueueinfo, Pid(), ThreadId(), 0, &info) == 0;
-}
 
 int NumberInProc(int tid) {
   for (size_t i = 0; g_list.translates && i < g_list.count; ++i) {

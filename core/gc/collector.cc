@@ -192,12 +192,7 @@ void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
   record.start = begin - ledger().start_time();
   record.reason = self->reason_;
   record.heap_before = heap().pages().in_use_pages() * kPageSize;
-  bool stopped = false;
-  if (process::ThreadCount() != 1 && !process::MaySignalThreads()) {
-    why = "threads may not be signalled";
-  } else {
-    stopped = world().Stop(&why);
-  }
+  const bool stopped = world().Stop(&why);
   if (stopped) self->done_ = self->MarkAndSweepWithDescriptors(sp, &record, &why);
   // Planned before anybody runs again: what others allocate from here on is growth.
   record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;

@@ -193,7 +193,6 @@ bool World::StopNewThreads(bool* found_new, const char** why) {
   const size_t first = g_threads.count();
   for (size_t i = 0; i < walk.n; ++i) g_threads.Add(walk.tids[i])->Expect(epoch);
   g_threads.Publish();
-  signalled_ += walk.n;
   for (size_t i = first; i < g_threads.count(); ++i) {
     const int tid = g_threads.at(i).tid.load(std::memory_order_relaxed);
     if (!Signal(&g_threads.at(i), tid, why)) return false;
@@ -218,7 +217,6 @@ bool World::SignalSharers(bool* any, const char** why) {
       held.shares = true;
       held.MarkStopped(0);
       held.Expect(epoch);
-      ++signalled_;
       *any = true;
       if (!Signal(&held, tid, why)) return false;
     }
@@ -284,7 +282,6 @@ bool World::Fail(const char** why, const char* what) {
 bool World::Stop(const char** why) {
   *why = nullptr;
   self_ = process::ThreadId();
-  signalled_ = 0;
   may_hold_ = false;
   g_threads.Clear();
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers

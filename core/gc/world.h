@@ -27,8 +27,6 @@ class World {
   StoppedThread thread(size_t i) const;
   // True for the threads of the last enumeration, the caller's own included.
   bool IsAlive(int tid) const;
-  // How many of them were stopped by a signal.
-  size_t signalled() const { return signalled_; }
 
   // Waits while the world is stopped, or is about to be.
   static void AwaitStart();
@@ -52,7 +50,6 @@ class World {
   void GiveUp(uint32_t epoch);
 
   int self_ = 0;
-  size_t signalled_ = 0;
   bool may_hold_ = false;
   bool leader_ended_ = false;
   uintptr_t trampoline_ = 0;
