@@ -2,6 +2,9 @@
 
 #include <sched.h>
 
+#include <cstring>
+
+#include "platform/message.h"
 #include "platform/proc.h"
 #include "platform/process.h"
 #include "platform/signal.h"
@@ -90,6 +93,8 @@ struct Job {
 // The caller's, which the thread apart shares.
 constinit GCM_TLS Job* t_job = nullptr;
 
+GCM_TLS char t_acts_for[40] = {};
+
 void Work(void* data) {
   auto* job = static_cast<Job*>(data);
   for (int fd = 0; fd < kGivenUp; ++fd) {
@@ -120,7 +125,16 @@ bool Run(void (*fn)(void* data), void* data) {
 
 bool IsHere() { return t_job != nullptr; }
 
+void ActFor(int number) {
+  Message path;
+  if (number != 0)
+    path.Text("self/task/").Decimal(static_cast<uint64_t>(number));
+  path.Char('\0');
+  memcpy(t_acts_for, path.data(), Min(path.size(), sizeof(t_acts_for)));
+}
+
 const char* CallersDirectory() {
+  if (t_acts_for[0] != '\0') return t_acts_for;
   return t_job != nullptr && t_job->has_directory ? t_job->directory : nullptr;
 }
 

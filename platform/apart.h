@@ -21,5 +21,8 @@ bool IsHere();
 // The caller's directory below /proc ("PID/task/TID", in the numbers of that /proc) while it waits:
 // its descriptors are listed there. Null when there is none, or nobody is apart.
 const char* CallersDirectory();
+// A thread of our own reads what /proc shows of the calling thread for another one, by its number
+// in /proc; 0: for itself again.
+void ActFor(int number);
 
 }  // namespace gcm::apart

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "platform/syscall.h"
+
 namespace gcm::clock {
 namespace {
 
@@ -15,6 +17,11 @@ uint64_t Read(clockid_t id) {
 
 uint64_t Now() { return Read(CLOCK_MONOTONIC); }
 uint64_t Coarse() { return Read(CLOCK_MONOTONIC_COARSE); }
+void Sleep(uint64_t nanoseconds) {
+  const timespec time{static_cast<time_t>(nanoseconds / kSecond),
+                      static_cast<long>(nanoseconds % kSecond)};
+  Syscall(SYS_nanosleep, &time, nullptr);
+}
 uint64_t ThreadCpu() { return Read(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace gcm::clock

@@ -12,6 +12,9 @@ uint64_t Coarse();
 // Nanoseconds of processor time that the calling thread has used.
 uint64_t ThreadCpu();
 
+// Not for threads of the program: a signal would end it.
+void Sleep(uint64_t nanoseconds);
+
 inline constexpr uint64_t kSecond = 1'000'000'000;
 inline constexpr uint64_t kMillisecond = 1'000'000;
 inline constexpr uint64_t kMicrosecond = 1'000;

@@ -58,6 +58,11 @@ class PageMap {
   // Whether what holds no data costs nothing, however large it is (Linux 6.7). Known after a
   // question.
   bool fast() const { return ioctl_works_; }
+  // Answers from before are out of date.
+  void Forget() {
+    count_ = next_ = 0;
+    answered_ = {};
+  }
   // The first run of such pages within `within`; false when there is none. Answers are fetched
   // ahead, for addresses up to `ahead` (>= within.hi): one system call serves many mappings.
   bool NextRun(Range within, uintptr_t ahead, Range* run);

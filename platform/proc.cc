@@ -111,6 +111,7 @@ void Settle() {
   if (fd >= 0) Syscall(SYS_close, fd);
 }
 
+int KeptNumber() { return g_kept.load(std::memory_order_relaxed); }
 bool IsKept(int fd) { return fd == g_kept.load(std::memory_order_relaxed); }
 
 }  // namespace gcm::proc

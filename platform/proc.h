@@ -23,5 +23,6 @@ bool OwnDirectory(char* buffer, size_t size);
 void Keep();
 void Settle();
 bool IsKept(int fd);
+int KeptNumber();  // -1: none is kept
 
 }  // namespace gcm::proc

@@ -32,6 +32,14 @@ size_t AddressSpaceLimit() {
   return limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : static_cast<size_t>(limit.rlim_cur);
 }
 
+unsigned Processors() {
+  uint64_t mask[16];
+  const long n = Syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+  unsigned count = 0;
+  for (long i = 0; i < n / 8; ++i) count += static_cast<unsigned>(__builtin_popcountll(mask[i]));
+  return count == 0 ? 1 : count;
+}
+
 bool IsPrivileged() { return getauxval(AT_SECURE) != 0; }
 
 // A child that libc knows nothing of has only lost its tag.

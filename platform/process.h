@@ -30,6 +30,9 @@ uint64_t PendingSignals(int tid);
 // The soft limit of a resource in bytes, SIZE_MAX when there is none.
 size_t AddressSpaceLimit();
 
+// Processors that the calling thread may run on; at least 1.
+unsigned Processors();
+
 // True when the process runs with other rights than its caller's (setuid, file capabilities).
 bool IsPrivileged();
 

@@ -36,6 +36,8 @@ namespace gcm {
   X(mq_notify)        /* values of message queues' notifications */                         \
   X(protected_blocks) /* the contents of blocks that are protected against reading */       \
   X(large_blocks)     /* the contents of large blocks */                                    \
+  X(track)            /* the dirty source tracks nothing */                                   \
+  X(black)            /* what is handed out during a sweep is not marked before */         \
   /* Descriptors, /proc, forks. */                                                          \
   X(apart)       /* nothing is done with a descriptor table of its own */                   \
   X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \

@@ -12,6 +12,7 @@
 #include "platform/file.h"
 #include "platform/memory.h"
 #include "platform/message.h"
+#include "platform/own_thread.h"
 #include "platform/proc.h"
 #include "platform/process.h"
 #include "platform/syscall.h"
@@ -134,14 +135,18 @@ bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
     g_list.count = 0;
     return false;
   }
-  for (size_t i = 0; i < g_list.count; ++i) fn(data, g_list.threads[i].tid);
+  for (size_t i = 0; i < g_list.count; ++i) {
+    const int tid = g_list.threads[i].tid;
+    if (!OwnThread::IsOne(tid)) fn(data, tid);
+  }
   return true;
 }
 
 unsigned ThreadCount() {
   uint64_t links, device;
   if (!proc::CountLinks(kTasks, &links, &device) || links < kOwnLinks) return 0;
-  return static_cast<unsigned>(links - kOwnLinks);
+  const uint64_t own = OwnThread::Count();
+  return links - kOwnLinks > own ? static_cast<unsigned>(links - kOwnLinks - own) : 0;
 }
 
 bool HasThread(int tid) { return Syscall(SYS_tgkill, Pid(), tid, 0) == 0; }

@@ -89,6 +89,22 @@ bool SetForeign(const char* v, Options* o) {
 bool SetPoison(const char* v, Options* o) { return ParseFlag(v, &o->poison); }
 bool SetVerbose(const char* v, Options* o) { return ParseFlag(v, &o->verbose); }
 bool SetStress(const char* v, Options* o) { return ParseNumber(v, UINT64_MAX - 1, &o->stress); }
+bool SetCheckmark(const char* v, Options* o) { return ParseFlag(v, &o->checkmark); }
+bool SetDirty(const char* v, Options* o) {
+  for (DirtySource source : {DirtySource::kAuto, DirtySource::kUffd, DirtySource::kSoftDirty,
+                             DirtySource::kMprotect, DirtySource::kNone}) {
+    if (!Equal(v, NameOf(source))) continue;
+    o->dirty = source;
+    return true;
+  }
+  return false;
+}
+bool SetWorkers(const char* v, Options* o) {
+  uint64_t n;
+  if (!ParseNumber(v, 1024, &n)) return false;
+  o->workers = static_cast<unsigned>(n);
+  return true;
+}
 bool SetTrace(const char* v, Options* o) {
   o->trace_stderr = Equal(v, "1");
   o->trace_path[0] = '\0';
@@ -112,11 +128,11 @@ constexpr Variable kVariables[] = {
     {"FOREIGN", SetForeign, "abort"}, {"POISON", SetPoison, "0"},
     {"VERBOSE", SetVerbose, "0"},     {"STRESS", SetStress, "0"},
     {"TRACE", SetTrace, "off"},       {"TRACE_JSON", SetTraceJson, "off"},
-    {"STATS", SetStats, "off"},
+    {"STATS", SetStats, "off"},       {"DIRTY", SetDirty, "auto"},
+    {"CHECKMARK", SetCheckmark, "0"}, {"WORKERS", SetWorkers, "a quarter of the processors"},
 };
 // Names of the contract that this version knows, and that change nothing in it yet.
-constexpr const char* kWithoutEffect[] = {"WORKERS", "DIRTY",   "STACKS",
-                                          "REPORT",  "CONTROL", "CHECKMARK"};
+constexpr const char* kWithoutEffect[] = {"STACKS", "REPORT", "CONTROL"};
 
 void ReadEntry(const char* name, size_t length, const char* value, Options* out) {
   Message line;

@@ -1,7 +1,9 @@
 // What the user chose by GCMALLOC_* (SPEC section 5). Read once at start; defaults serve before.
 #pragma once
 
-#include "platform/base.h"
+#include <climits>
+
+#include "platform/dirty_pages.h"
 
 namespace gcm {
 
@@ -10,6 +12,7 @@ enum class Mode : uint8_t { kCollect, kOff };
 struct Options {
   static constexpr uint64_t kOff = UINT64_MAX;
   static constexpr size_t kAutoLimit = SIZE_MAX - 1;
+  static constexpr unsigned kAutoWorkers = UINT_MAX;
 
   Mode mode = Mode::kCollect;
   uint64_t percent = 100;              // kOff: growth starts no cycle
@@ -18,6 +21,9 @@ struct Options {
   uint64_t scavenge = 10'000'000'000;  // nanoseconds; kOff: never
   unsigned align = 4;  // stride of conservative scanning: packed structures hold pointers, too
   bool ignore_foreign = false;
+  DirtySource dirty = DirtySource::kAuto;
+  unsigned workers = kAutoWorkers;
+  bool checkmark = false;
   bool poison = false;
   uint64_t stress = 0;  // a cycle every so many allocations
   bool verbose = false;

@@ -1,15 +1,12 @@
 #include "core/gc/collector.h"
 
-#include <new>
+#include <ctime>
 
 #include "core/base/metadata.h"
 #include "core/base/options.h"
 #include "core/gc/blocking.h"
 #include "core/gc/kernel_values.h"
-#include "core/gc/sweeper.h"
-#include "platform/apart.h"
 #include "platform/clock.h"
-#include "platform/descriptor.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
@@ -18,20 +15,18 @@ namespace gcm {
 namespace {
 
 constexpr size_t kStackSize = 128 * kKiB;
-// Open at the same time: the map, its pages, the list of descriptors and one of these.
-constexpr unsigned kDescriptors = 4;
+// A smaller heap is marked in less time than a thread and its tracking take.
+constexpr uint64_t kWorthTracking = 8 * kMiB;
+constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
+// A cycle in calls of malloc: half of the time at most.
+constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
+constexpr timespec kThrottle{0, 2'000'000};
 constexpr uint64_t kTick = clock::kSecond / 4;
 // A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
 // and with each failure in a row half of that.
 constexpr uint64_t kRetryFactor = 32;
 constexpr unsigned kMaxRetryShift = 5;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
-
-template <typename T>
-T* New() {
-  void* place = metadata::Allocate(sizeof(T));
-  return place == nullptr ? nullptr : new (place) T();
-}
 
 }  // namespace
 
@@ -98,39 +93,80 @@ bool Collector::Relieve(Pressure pressure) {
       reason = "interval";
       break;
     }
-    case Pressure::kGrowth: {
-      if (!TryTakeTurn()) {
-        // Somebody collects already: going on would only make the heap outgrow its goal.
-        if (held_off_by_.load(std::memory_order_relaxed) != process::ThreadId()) lock_.Await();
-        return true;
-      }
-      uint64_t now = clock::Now();
-      Pacer::Verdict verdict =
-          pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
-      heap().SetTrigger(pacer_.trigger());
-      bool done = false;
-      if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
-        // In the same turn: others who found the heap grown are waiting for it.
-        done = Cycle(verdict == Pacer::Verdict::kLimit    ? "limit"
-                     : verdict == Pacer::Verdict::kGrowth ? "growth"
-                                                          : "early");
-      }
-      EndTurn();
-      return done;
-    }
+    case Pressure::kGrowth:
+      return Grown();
   }
-  if (!TryTakeTurn()) return false;
-  bool done = clock::Now() >= retry_at_ && Cycle(reason);
+  if (LeadsBeside() || !TryTakeTurn()) return false;
+  bool done = false;
+  if (cycle_.active()) {
+    GoOnHere(kSliceHere);
+  } else if (clock::Now() >= retry_at_) {
+    done = StartBeside(reason) || RunHere(reason);
+  }
   EndTurn();
   return done;
 }
 
-bool Collector::Collect(const char* reason) {
-  if (!started_.load(std::memory_order_relaxed) || options().mode == Mode::kOff) return false;
-  TakeTurn();
-  bool done = Cycle(reason);
+bool Collector::Grown() {
+  if (LeadsBeside()) {
+    Throttle();
+    return true;
+  }
+  if (!TryTakeTurn()) {
+    // Somebody collects already: going on would only make the heap outgrow its goal.
+    if (held_off_by_.load(std::memory_order_relaxed) != process::ThreadId()) lock_.Await();
+    return true;
+  }
+  const uint64_t now = clock::Now();
+  bool done = false;
+  if (LeadsBeside()) {
+  } else if (cycle_.active()) {
+    if (now >= next_step_) done = GoOnHere(kSliceHere);
+  } else {
+    Pacer::Verdict verdict =
+        pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
+    heap().SetTrigger(pacer_.trigger());
+    if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
+      // In the same turn: others who found the heap grown are waiting for it.
+      const char* reason = verdict == Pacer::Verdict::kLimit    ? "limit"
+                           : verdict == Pacer::Verdict::kGrowth ? "growth"
+                                                                : "early";
+      done = StartBeside(reason) || RunHere(reason);
+    }
+  }
   EndTurn();
   return done;
+}
+
+// The program allocates faster than it is collected: it waits a little.
+void Collector::Throttle() {
+  const uint32_t seen = ended_.load(std::memory_order_relaxed);
+  if (heap().pages().in_use_pages() * kPageSize < ceiling_.load(std::memory_order_relaxed)) return;
+  if (LeadsBeside()) FutexWait(&ended_, seen, &kThrottle);
+}
+
+bool Collector::AwaitEnd(uint32_t seen) {
+  while (ended_.load(std::memory_order_acquire) == seen) FutexWait(&ended_, seen);  // pairs with: Finish
+  return last_done_.load(std::memory_order_relaxed);
+}
+
+bool Collector::Collect(const char* reason) {
+  if (!started_.load(std::memory_order_relaxed) || options().mode == Mode::kOff) return false;
+  if (process::SharesParentMemory()) return false;
+  for (;;) {
+    TakeTurn();
+    if (!LeadsBeside()) break;
+    const uint32_t seen = ended_.load(std::memory_order_relaxed);
+    EndTurn();
+    AwaitEnd(seen);  // what has begun before the call may have missed what is garbage now
+  }
+  while (cycle_.active()) GoOnHere(UINT64_MAX);
+  const uint32_t seen = ended_.load(std::memory_order_relaxed);
+  const bool beside = StartBeside(reason);
+  bool done = beside || RunHere(reason);
+  while (!beside && cycle_.active()) done = GoOnHere(UINT64_MAX);
+  EndTurn();
+  return beside ? AwaitEnd(seen) : done;
 }
 
 bool Collector::TryTakeTurn() {
@@ -144,7 +180,9 @@ bool Collector::TryTakeTurn() {
 }
 
 void Collector::TakeTurn() {
+  wanted_.fetch_add(1, std::memory_order_relaxed);
   while (!TryTakeTurn()) lock_.Await();
+  wanted_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Collector::HoldOff() {
@@ -164,128 +202,174 @@ void Collector::EndTurn() {
   RestoreSignals(mask);
 }
 
-bool Collector::Cycle(const char* reason) {
+bool Collector::Collectable() {
   if (process::SharesParentMemory()) return false;  // a vfork child: the heap is its parent's
   if (process::WasForked()) NoticeFork();
-  if (marker_ == nullptr) {
-    marker_ = New<Marker>();
-    roots_ = New<RootScanner>();
-    uintptr_t stack = metadata::MapOwn(kStackSize, "gcmalloc: collector's stack");
-    if (marker_ == nullptr || roots_ == nullptr || stack == 0) {
-      marker_ = nullptr;
-      return false;
-    }
-    stack_top_ = stack + kStackSize;
-  }
-  reason_ = reason;
-  done_ = false;
-  GcmWithSpilledRegisters(&Collector::CycleOnOwnStack, this, stack_top_);
-  return done_;
+  if (stack_top_ != 0) return true;
+  if (!cycle_.Prepare()) return false;
+  uintptr_t stack = metadata::MapOwn(kStackSize, "gcmalloc: collector's stack");
+  if (stack == 0) return false;
+  stack_top_ = stack + kStackSize;
+  return true;
 }
 
-void Collector::CycleOnOwnStack(void* data, uintptr_t sp) {
-  auto* self = static_cast<Collector*>(data);
-  CycleRecord record{};
-  const uint64_t begin = clock::Now();
-  const uint64_t cpu = clock::ThreadCpu();
-  const char* why = nullptr;
-  record.start = begin - ledger().start_time();
-  record.reason = self->reason_;
-  record.heap_before = heap().pages().in_use_pages() * kPageSize;
-  const bool stopped = world().Stop(&why);
-  if (stopped) self->done_ = self->MarkAndSweepWithDescriptors(sp, &record, &why);
-  // Planned before anybody runs again: what others allocate from here on is growth.
-  record.heap_after = self->done_ ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
-  self->Plan(&record, clock::Now() - begin);
-  const uint64_t end = clock::Now();
-  self->last_cycle_.store(end, std::memory_order_relaxed);
-  self->UpdateLimit(end);
-  if (self->done_) {
-    self->retry_at_ = self->failures_ = 0;
-  } else {
-    self->retry_at_ = end + ((end - begin) * kRetryFactor << Min(self->failures_, kMaxRetryShift));
-    ++self->failures_;
+Cycle::Plan Collector::PlanFor(const char* reason) const {
+  const Options& o = options();
+  const unsigned processors = process::Processors();
+  const unsigned workers =
+      o.workers == Options::kAutoWorkers ? Max(processors / 4, 1u) : Max(o.workers, 1u);
+  Cycle::Plan plan{};
+  plan.reason = reason;
+  plan.workers = workers;
+  plan.helpers = o.workers == 0 ? 0 : Max(workers, Min(processors, 4u)) - 1;
+  // Who chose a source wants to see it at work.
+  plan.concurrent = o.dirty != DirtySource::kNone &&
+                    (o.dirty != DirtySource::kAuto || o.checkmark ||
+                     heap().pages().in_use_pages() * kPageSize >= kWorthTracking);
+  return plan;
+}
+
+// Under the turn. A thread of our own leads the cycle; false: there is none to be had.
+bool Collector::StartBeside(const char* reason) {
+  if (options().workers == 0 || !Collectable()) return false;
+  if (!PlanFor(reason).concurrent || !cycle_.TracksDirtyPages()) return false;
+  leader_.Join();
+  if (leader_memory_.size() == 0) {
+    constexpr size_t kSize = kStackSize + OwnThread::kStorage;
+    const uintptr_t lo = metadata::MapOwn(kSize, "gcmalloc: collector's own stack");
+    if (lo == 0) return false;
+    leader_memory_ = {lo, lo + kSize};
   }
-  record.pause = end - begin;
-  record.cpu = clock::ThreadCpu() - cpu;
-  record.number = ledger().cycles() + 1;
-  if (self->done_) {
+  reason_ = reason;
+  beside_.store(true, std::memory_order_relaxed);
+  ceiling_.store(pacer_.goal(), std::memory_order_relaxed);
+  heap().SetTrigger(pacer_.goal());
+  if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
+  beside_.store(false, std::memory_order_relaxed);
+  return false;
+}
+
+void Collector::Lead(void* self) { static_cast<Collector*>(self)->LeadToEnd(); }
+
+void Collector::LeadToEnd() {
+  lock_.Lock();
+  t_cache = &g_empty_cache;
+  cycle_.Begin(PlanFor(reason_));
+  for (;;) {
+    outcome_ = cycle_.Step(kQuantum, {});
+    if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
+    lock_.Unlock();
+    const uint64_t now = clock::Now();
+    if (outcome_ == Cycle::Outcome::kWaits && cycle_.wait_until() > now) {
+      clock::Sleep(cycle_.wait_until() - now);
+    }
+    // Whoever waits for the turn gets it first.
+    for (int i = 0; i < 100 && wanted_.load(std::memory_order_relaxed) != 0; ++i) {
+      clock::Sleep(20 * clock::kMicrosecond);
+    }
+    lock_.Lock();
+  }
+  Finish(outcome_ == Cycle::Outcome::kDone);
+  last_done_.store(outcome_ == Cycle::Outcome::kDone, std::memory_order_relaxed);
+  beside_.store(false, std::memory_order_relaxed);
+  ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
+  lock_.Unlock();
+  FutexWake(&ended_, INT32_MAX);
+}
+
+// Under the turn: a cycle in this thread, the first step of it at least.
+bool Collector::RunHere(const char* reason) {
+  if (!Collectable()) return false;
+  Cycle::Plan plan = PlanFor(reason);
+  plan.helpers = 0;
+  plan.concurrent = plan.concurrent && options().workers == 0;
+  cycle_.Begin(plan);
+  if (!cycle_.concurrent()) return GoOnHere(UINT64_MAX);
+  heap().SetTrigger(0);  // every refill takes its part
+  GoOnHere(kSliceHere);
+  return true;
+}
+
+bool Collector::GoOnHere(uint64_t budget) {
+  budget_ = budget;
+  const uint64_t begin = clock::Now();
+  if (begin < cycle_.wait_until() && budget != UINT64_MAX) return false;
+  GcmWithSpilledRegisters(&Collector::OnOwnStack, this, stack_top_);
+  next_step_ = clock::Now();
+  if (budget != UINT64_MAX) next_step_ += next_step_ - begin;
+  return !cycle_.active() && outcome_ == Cycle::Outcome::kDone;
+}
+
+void Collector::OnOwnStack(void* data, uintptr_t sp) {
+  auto* self = static_cast<Collector*>(data);
+  const uint64_t cpu = clock::ThreadCpu();
+  if (self->cycle_.wait_until() > clock::Now())
+    clock::Sleep(self->cycle_.wait_until() - clock::Now());
+  self->outcome_ =
+      self->cycle_.Step(self->budget_, {sp, AddressOf(__builtin_thread_pointer())});
+  self->cycle_.record().cpu += clock::ThreadCpu() - cpu;
+  if (self->outcome_ == Cycle::Outcome::kDone || self->outcome_ == Cycle::Outcome::kGivenUp)
+    self->Finish(self->outcome_ == Cycle::Outcome::kDone);
+}
+
+// The cycle is over. Planned before anybody runs again, if the world still stands: what others
+// allocate from here on is growth.
+void Collector::Finish(bool done) {
+  CycleRecord& record = cycle_.record();
+  const uint64_t end = clock::Now();
+  if (OwnThread::IsHere()) record.cpu += clock::ThreadCpu();
+  record.duration = end - ledger().start_time() - record.start;
+  if (done) {
+    const Sweeper::Result swept = heap().sweeper().result();
+    record.reclaimed_objects = swept.objects;
+    record.reclaimed_bytes = swept.bytes;
+  }
+  record.heap_after =
+      done ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
+  const bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
+  pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
+                   record.cpu, counts && done});
+  record.heap_goal = pacer_.goal();
+  heap().SetTrigger(pacer_.trigger());
+  last_cycle_.store(end, std::memory_order_relaxed);
+  UpdateLimit(end);
+  if (cycle_.for_good() && !off_for_good_) {
+    off_for_good_ = true;
+    Disable();
+  }
+  if (done) {
+    retry_at_ = failures_ = 0;
+    record.number = ledger().cycles() + 1;
     ledger().AddCycle(record);
     ledger().TraceToFiles(record);
+  } else {
+    retry_at_ = end + (record.duration * kRetryFactor << Min(failures_, kMaxRetryShift));
+    ++failures_;
   }
-  if (stopped) world().Start();
-  if (self->done_) {
+  const char* why = cycle_.why();
+  cycle_.End();
+  if (done) {
     ledger().TraceToStandardError(record);
   } else {
     ledger().TraceSkipped(why);
   }
 }
 
-void Collector::Plan(CycleRecord* record, uint64_t duration) {
-  const bool counts = record->reason[0] == 'e' || record->reason[0] == 'g';
-  pacer_.Finished({record->heap_before, record->heap_after, record->heap_marked,
-                   record->roots_bytes, duration, counts && done_});
-  record->heap_goal = pacer_.goal();
-  heap().SetTrigger(pacer_.trigger());
-}
-
-// Half of what has to be read is worse than nothing: whether there is room for the descriptors is
-// known before the first of them is opened.
-bool Collector::MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why) {
-  *why = "the memory map cannot be read";
-  if (descriptor::HasRoomFor(kDescriptors)) return MarkAndSweep(sp, record, why);
-  struct Job {
-    Collector* self;
-    uintptr_t sp;
-    CycleRecord* record;
-    const char** why;
-    bool done;
-  } job{this, sp, record, why, false};
-  auto run = [](void* data) {
-    auto* j = static_cast<Job*>(data);
-    if (descriptor::HasRoomFor(kDescriptors))
-      j->done = j->self->MarkAndSweep(j->sp, j->record, j->why);
-  };
-  if (!apart::Run(run, &job)) *why = "no descriptor is free";
-  return job.done;
-}
-
-bool Collector::MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why) {
-  const uint64_t begin = clock::Now();
-  record->threads = world().thread_count() + 1;
-  heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
-  PageMap pages;
-  if (shifted_) marker_->FollowShifted();
-  marker_->Begin(options().align, &pages);
-  RootScanner::Result roots =
-      roots_->Scan(marker_, &pages, world(), sp, AddressOf(__builtin_thread_pointer()));
-  if (roots.for_good && !off_for_good_) {
-    off_for_good_ = true;
-    Disable();
-  }
-  if (roots.incomplete != nullptr) {
-    *why = roots.incomplete;
-    return false;
-  }
-  marker_->Drain();
-  const uint64_t marked = clock::Now();
-  SweepResult swept = Sweep(marker_->protected_ranges());
-  const uint64_t end = clock::Now();
-  record->mark = marked - begin;
-  record->sweep = end - marked;
-  record->heap_marked = marker_->marked_bytes();
-  record->marked_objects = marker_->marked_objects();
-  record->roots_bytes = roots.bytes;
-  record->stacks_bytes = roots.stack_bytes;
-  record->reclaimed_objects = swept.reclaimed_objects;
-  record->reclaimed_bytes = swept.reclaimed_bytes;
-  return true;
-}
-
 void Collector::NoticeFork() {
   heap().registry().Renumber(t_cache);
   world().AfterForkInChild();
+  collector().DropCycle();
   process::MarkParent();
+}
+
+// A forked child has nobody who leads a cycle.
+void Collector::DropCycle() {
+  OwnThread::AfterForkInChild();
+  leader_.Forget();
+  cycle_.AfterForkInChild();
+  beside_.store(false, std::memory_order_relaxed);
+  wanted_.store(0, std::memory_order_relaxed);
+  heap().SetTrigger(pacer_.trigger());
 }
 
 void Collector::AfterForkInside() {
@@ -298,6 +382,7 @@ void Collector::AfterForkInside() {
 void Collector::AfterForkInChild() {
   kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
+  DropCycle();
   world().AfterForkInChild();
 }
 

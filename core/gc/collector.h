@@ -1,17 +1,15 @@
-// A collection: stop the world, mark from the roots, sweep, start the world.
+// When a collection is due, and who leads it (core/gc/cycle.h): a thread of our own that is made for
+// the cycle and ends with it; where there can be none, and for small heaps, the thread that asks.
+// That one works on a stack of its own (the thread's may be a coroutine's of a few KiB), with all
+// signals blocked: a handler of the program must not run in a half-marked heap.
 //
-// It runs in the thread that asked for it, on a stack of its own (the thread's may be a coroutine's
-// of a few KiB), with all signals blocked: a handler of the program must not run in a half-marked
-// heap.
+// Whoever leads has the turn during a step, and nobody has it in between: then others may fork.
 #pragma once
 
 #include <atomic>
 
-#include "core/gc/marker.h"
+#include "core/gc/cycle.h"
 #include "core/gc/pacer.h"
-#include "core/gc/roots.h"
-#include "core/gc/world.h"
-#include "core/report/statistics.h"
 #include "platform/mutex.h"
 
 namespace gcm {
@@ -32,7 +30,7 @@ class Collector {
   void Enable() { disabled_.fetch_sub(1, std::memory_order_relaxed); }
 
   // The program keeps addresses as eight times their value. While one thread runs.
-  void FollowShifted() { shifted_ = true; }
+  void FollowShifted() { cycle_.FollowShifted(); }
 
   // Nobody collects between the two, the caller excepted, and no signal reaches it: a handler that
   // came while its own thread has the turn could wait for it for ever. Whoever waits for its turn
@@ -56,33 +54,52 @@ class Collector {
  private:
   static bool OnPressure(Pressure pressure);
   bool Relieve(Pressure pressure);
-  bool Cycle(const char* reason);
-  static void CycleOnOwnStack(void* self, uintptr_t sp);
-  void Plan(CycleRecord* record, uint64_t duration);
-  bool MarkAndSweep(uintptr_t sp, CycleRecord* record, const char** why);
-  bool MarkAndSweepWithDescriptors(uintptr_t sp, CycleRecord* record, const char** why);
+  bool Grown();
+  // Under the turn:
+  bool Collectable();
+  Cycle::Plan PlanFor(const char* reason) const;
+  bool LeadsBeside() const { return beside_.load(std::memory_order_relaxed); }
+  // A whole cycle, or the beginning of one that goes on beside the program or in later calls.
+  bool RunHere(const char* reason);
+  bool StartBeside(const char* reason);
+  bool GoOnHere(uint64_t budget);
+  static void OnOwnStack(void* self, uintptr_t sp);
+  static void Lead(void* self);
+  void LeadToEnd();
+  void Finish(bool done);
+  void DropCycle();
+  // Without the turn: until the cycle beside is over. What became of it.
+  bool AwaitEnd(uint32_t seen);
+  void Throttle();
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
 
   Mutex lock_;
+  std::atomic<uint32_t> wanted_{0};  // who waits for the turn
   uint64_t mask_ = 0;                // of the signals of who has the turn, from before
   std::atomic<int> held_off_by_{0};  // thread number
   std::atomic<int> disabled_{0};
   std::atomic<bool> started_{false};
-  bool shifted_ = false;
   bool off_for_good_ = false;  // a library hides blocks
   Pacer pacer_;
-  Marker* marker_ = nullptr;
-  RootScanner* roots_ = nullptr;
+  Cycle cycle_;
+  OwnThread leader_;
+  Range leader_memory_{};
+  std::atomic<bool> beside_{false};     // the leader has a cycle
+  std::atomic<uint32_t> ended_{0};      // cycles that were led beside the program
+  std::atomic<bool> last_done_{false};  // of the last of them
+  std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;
   // After cycles that could not be run: no new attempt before, unless it is asked for.
   uint64_t retry_at_ = 0;
   unsigned failures_ = 0;
-  // Between Cycle and CycleOnOwnStack:
+  uint64_t next_step_ = 0;  // of a cycle in calls of malloc
+  // Between GoOnHere and OnOwnStack:
+  uint64_t budget_ = 0;
   const char* reason_ = nullptr;
-  bool done_ = false;
+  Cycle::Outcome outcome_ = Cycle::Outcome::kDone;
 };
 
 Collector& collector();

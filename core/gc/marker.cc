@@ -3,175 +3,237 @@
 #include <cstring>
 
 #include "core/base/metadata.h"
+#include "platform/clock.h"
 #include "platform/memory.h"
 #include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
 
-constexpr size_t kAskForPages = 256 * kKiB;
-constexpr unsigned kShift = 3;  // of small integers in Chez Scheme on 64-bit machines
+// Entries of the lists: the address of a block, of a piece of a large one, or of a span's start.
+constexpr uintptr_t kPiece = 1, kSpan = 2, kTag = 3;
+constexpr size_t kPieceSize = 128 * kKiB;
+// A block that holds whole pages may be protected by the program at any moment; smaller ones share
+// theirs with others.
+constexpr size_t kReadByCopy = kPageSize;
+constexpr size_t kBufferSize = 16 * kKiB;
+constexpr unsigned kEntriesBetweenLooks = 64;  // at the clock, and at who has nothing to do
 
 }  // namespace
 
-void ProtectedRanges::Add(Range r) {
-  if (count < kCapacity) {
-    ranges[count++] = r;
-  } else {
-    overflow = true;
-  }
+void Marker::Begin(Marking* marking, PageMap* pages) {
+  arena_ = &heap().pages().arena();
+  marking_ = marking;
+  pages_ = pages;
+  stride_ = marking->stride;
+  waiting_ = next_ = 0;
+  counts_ = {};
+  if (buffer_ == nullptr) buffer_ = static_cast<char*>(metadata::Allocate(kBufferSize));
 }
 
-bool ProtectedRanges::Overlaps(Range r) const {
-  if (overflow) return true;
-  for (size_t i = 0; i < count; ++i) {
-    if (r.lo < ranges[i].hi && ranges[i].lo < r.hi) return true;
-  }
-  return false;
-}
-
-bool MarkStack::Push(uintptr_t block) {
-  if (top_ == nullptr || used_ == Segment::kEntries) {
-    Segment* next = top_ == nullptr ? nullptr : top_->above;
-    if (next == nullptr) {
-      uintptr_t place = metadata::MapOwn(Segment::kSize, "gcmalloc: mark stack");
-      if (place == 0) return false;
-      next = PointerTo<Segment>(place);
-      next->below = top_;
-      if (top_ != nullptr) top_->above = next;
-    }
-    top_ = next;
-    used_ = 0;
-  }
-  top_->entries[used_++] = block;
-  return true;
-}
-
-bool MarkStack::Pop(uintptr_t* block) {
-  if (top_ == nullptr) return false;
-  if (used_ == 0) {
-    if (top_->below == nullptr) return false;
-    top_ = top_->below;
-    used_ = Segment::kEntries;
-  }
-  *block = top_->entries[--used_];
-  return true;
-}
-
-void MarkStack::Trim() {
-  if (top_ == nullptr) return;
-  // All but the header's page of each segment above the first.
-  for (Segment* s = top_->above; s != nullptr; s = s->above) {
-    memory::Decommit(AddressOf(s) + memory::PageSize(), Segment::kSize - memory::PageSize());
-  }
+void Marker::End() {
+  waiting_ = 0;
+  queue_.Clear(&marking_->pool);
+  stack_.Clear(&marking_->pool);
 }
 
 bool Marker::IsMarked(const Span* span, unsigned index) {
-  const std::atomic<uint64_t>* bits = heap().pages().arena().tables().MarkBits(span->start);
-  return (bits[index / 64].load(std::memory_order_relaxed) >> index % 64 & 1) != 0;
-}
-
-void Marker::Begin(unsigned stride, PageMap* pages) {
-  arena_ = &heap().pages().arena();
-  stride_ = stride;
-  pages_ = pages;
-  overflowed_ = offsets_ = false;
-  protected_.count = 0;
-  protected_.overflow = false;
-  marked_objects_ = marked_bytes_ = 0;
-  heap().pages().ForEachSpan([&](Span* span) {
-    std::atomic<uint64_t>* bits = arena_->tables().MarkBits(span->start);
-    unsigned words = span->large() ? 1 : span->words;
-    for (unsigned w = 0; w < words; ++w) bits[w].store(0, std::memory_order_relaxed);
-  });
+  return (heap().pages().arena().tables().MarkBits(span->start)[index / 64].load(
+              std::memory_order_relaxed) >>
+              index % 64 &
+          1) != 0;
 }
 
 GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
-  Span* span = arena_->SpanAround(word);
-  if (GCM_LIKELY(span == nullptr)) return;
-  if (!span->InUse() || word - span->start >= span->pages * kPageSize) return;
-  unsigned index = 0;
-  size_t size;
-  if (span->large()) {
-    size = span->BlockSize();
+  if (GCM_UNLIKELY(!arena_->Contains(word))) return;
+  const SideTables& tables = arena_->tables();
+  const uint32_t info = tables.InfoAround(word);
+  if (GCM_UNLIKELY(info == 0)) return MarkLarge(word);
+  const unsigned size_class = PageInfo::ClassOf(info);
+  const SizeClass& k = kSizeClasses.classes[size_class];
+  const uintptr_t start =
+      RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
+  const auto index = static_cast<uint32_t>(((word - start) * k.reciprocal) >> 32);
+  if (GCM_UNLIKELY(index >= k.slots)) return;
+  std::atomic<uint64_t>* bits = tables.MarkBits(start) + index / 64;
+  __builtin_prefetch(bits, 1);
+  if (waiting_ == kAhead) {
+    Settle(ring_[next_]);
   } else {
-    index = span->IndexOf(word - span->start);
-    if (index >= span->slots) return;
-    uint64_t bit = uint64_t{1} << index % 64;
-    if ((LoadRelaxed(&span->free_bits()[index / 64]) & bit) != 0) return;
-    if ((span->remote_bits()[index / 64].load(std::memory_order_relaxed) & bit) != 0) return;
-    size = span->slot_size;
+    ++waiting_;
   }
-  std::atomic<uint64_t>& mark = arena_->tables().MarkBits(span->start)[index / 64];
-  uint64_t bit = uint64_t{1} << index % 64;
-  uint64_t marks = mark.load(std::memory_order_relaxed);
-  if ((marks & bit) != 0) return;
-  mark.store(marks | bit, std::memory_order_relaxed);
-  ++marked_objects_;
-  marked_bytes_ += size;
-  uintptr_t block = span->start + uintptr_t{index} * span->slot_size;
-  if (!stack_.Push(block)) overflowed_ = true;
+  ring_[next_] = {bits, start, index, size_class};
+  next_ = (next_ + 1) % kAhead;
 }
 
-namespace {
-
-// Whether any of the sixteen 32-bit halves at `at` could be the upper half of an address of the
-// arena: hardly any memory of a program holds one, so most of it is passed over at this speed.
-// No local variable's address is taken, here and in the scans: a sanitizer would mark it as dead
-// behind its scope, and a function that is not instrumented never takes such marks back.
-GCM_INLINE bool AnyHalf(uintptr_t at, uint32_t first, uint32_t span) {
-  typedef uint32_t Vector __attribute__((vector_size(16)));
-  typedef Vector Loose __attribute__((aligned(4), may_alias));
-  typedef uint64_t Pair __attribute__((vector_size(16)));
-  const Loose* v = reinterpret_cast<const Loose*>(at);  // a deduced type would lose "aligned"
-  auto hits = ((v[0] - first) <= span) | ((v[1] - first) <= span) | ((v[2] - first) <= span) |
-              ((v[3] - first) <= span);
-  Pair any = reinterpret_cast<Pair>(hits);
-  return (any[0] | any[1]) != 0;
+GCM_NO_SANITIZE void Marker::Settle(const Waiting& w) {
+  const uint64_t bit = uint64_t{1} << w.index % 64;
+  if ((w.bits->load(std::memory_order_relaxed) & bit) != 0) return;
+  // Before the look at whether the span waits. pairs with: ScanSpan
+  if ((w.bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
+  ++counts_.objects;
+  counts_.bytes += kSizeClasses.classes[w.size_class].size;
+  if (GCM_UNLIKELY(!HasScannedBits(w.size_class))) {
+    return Push(w.start + uintptr_t{w.index} * kSizeClasses.classes[w.size_class].size);
+  }
+  std::atomic<uint32_t>& info = arena_->tables().Info(w.start);
+  // pairs with: ScanSpan
+  if ((info.load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0) return;
+  if ((info.fetch_or(PageInfo::kQueued, std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
+    return;
+  if (queue_.Push(w.start | kSpan, &marking_->pool)) return;
+  info.fetch_and(~PageInfo::kQueued, std::memory_order_relaxed);
+  marking_->overflowed.store(true, std::memory_order_relaxed);
 }
 
-}  // namespace
+void Marker::SettleAll() {
+  for (; waiting_ != 0; --waiting_) Settle(ring_[(next_ + kAhead - waiting_) % kAhead]);
+}
 
-GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
-  if (stride_ < 4) return ScanBytes(lo, hi);
-  if (GCM_UNLIKELY(shifted_)) ScanShifted(lo, hi, stride_);
-  const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
-  const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
-  const bool halves = stride_ == 4;
-  lo = RoundUp(lo, halves ? 4 : 8);
-  // A word that starts at the lower half of `at` ends with its upper half, and so on: each upper
-  // half is looked at once, with the four bytes before it.
-  for (uintptr_t at = lo + 4; at + 4 <= hi;) {
-    if (at + 64 <= hi && !AnyHalf(at, first, span)) {
-      at += 64;
+GCM_NO_SANITIZE void Marker::MarkLarge(uintptr_t word) {
+  Span* span = arena_->SpanAround(word);
+  if (span == nullptr || !span->InUse() || !span->large()) return;
+  const uintptr_t start = LoadRelaxed(&span->start);
+  const size_t size = LoadRelaxed(&span->pages) * kPageSize;
+  if (word - start >= size) return;
+  std::atomic<uint64_t>& bits = *arena_->tables().MarkBits(start);
+  if ((bits.load(std::memory_order_relaxed) & 1) != 0) return;
+  if ((bits.fetch_or(1, std::memory_order_relaxed) & 1) != 0) return;
+  ++counts_.objects;
+  counts_.bytes += size;
+  for (size_t offset = 0; offset < size; offset += kPieceSize) Push((start + offset) | kPiece);
+}
+
+void Marker::Push(uintptr_t entry) {
+  if (!stack_.Push(entry, &marking_->pool))
+    marking_->overflowed.store(true, std::memory_order_relaxed);
+}
+
+bool Marker::Take(uintptr_t* entry) {
+  if (stack_.Pop(entry, &marking_->pool)) return true;
+  if (queue_.Pop(entry, &marking_->pool)) return true;
+  if (waiting_ == 0) return false;
+  SettleAll();
+  return stack_.Pop(entry, &marking_->pool) || queue_.Pop(entry, &marking_->pool);
+}
+
+void Marker::ScanEntry(uintptr_t entry) {
+  const uintptr_t address = entry & ~kTag;
+  if ((entry & kSpan) != 0) {
+    ScanSpan(address);
+  } else if ((entry & kPiece) != 0) {
+    ScanPiece(address);
+  } else {
+    ScanRange(address, address + kSizeClasses.classes[0].size, kSizeClasses.classes[0].size);
+  }
+}
+
+void Marker::ScanSpan(uintptr_t start) {
+  std::atomic<uint32_t>& queued = arena_->tables().Info(start);
+  // First the flag, then the bits. pairs with: Settle
+  const uint32_t info = queued.fetch_and(~PageInfo::kQueued, std::memory_order_seq_cst);
+  // The span may have been given back meanwhile, and its pages be others'.
+  if ((info & ~PageInfo::kQueued) == 0 || PageInfo::PageOf(info) != 0) return;
+  const unsigned size_class = PageInfo::ClassOf(info);
+  const SizeClass& k = kSizeClasses.classes[size_class];
+  std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
+  uintptr_t lo = 0, hi = 0;  // blocks side by side are scanned as one
+  for (unsigned w = 0; w < k.words; ++w) {
+    // pairs with: Settle
+    uint64_t fresh = marks[w].load(std::memory_order_seq_cst);
+    std::atomic<uint64_t>& scanned = marks[k.words + w];
+    fresh &= ~scanned.load(std::memory_order_relaxed);
+    if (fresh == 0) continue;
+    fresh &= ~scanned.fetch_or(fresh, std::memory_order_relaxed);
+    const uintptr_t base = start + w * uintptr_t{64} * k.size;
+    for (uint64_t rest = fresh, ahead = fresh; rest != 0; rest &= rest - 1) {
+      if (ahead == rest) {
+        for (int i = 0; i < 8 && ahead != 0; ++i, ahead &= ahead - 1) {
+          const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(ahead)) * uintptr_t{k.size};
+          __builtin_prefetch(PointerTo<char>(block));
+          __builtin_prefetch(PointerTo<char>(block + 64));
+        }
+      }
+      const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(rest)) * uintptr_t{k.size};
+      if (block != hi) {
+        if (lo != hi) ScanRange(lo, hi, k.size);
+        lo = block;
+      }
+      hi = block + k.size;
+    }
+  }
+  if (lo != hi) ScanRange(lo, hi, k.size);
+}
+
+// Whole blocks of one span, or of a part of a large one.
+void Marker::ScanRange(uintptr_t lo, uintptr_t hi, size_t slot_size) {
+  const ProtectedRanges& guarded = marking_->protected_ranges;
+  if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps({lo, hi})) {
+    if (!Skips(Skip::protected_blocks)) ScanProtected(lo, hi);
+    return;
+  }
+  if (slot_size >= kReadByCopy && !marking_->stopped) {
+    ScanCopy(lo, hi);
+  } else {
+    ScanWords(lo, hi);
+  }
+  if (GCM_UNLIKELY(marking_->offsets) && slot_size <= kSizeClasses.classes[kClasses - 1].size) {
+    for (; lo < hi; lo += slot_size) ScanOffsets(lo, Min(hi, lo + slot_size));
+  }
+}
+
+void Marker::ScanPiece(uintptr_t lo) {
+  if (Skips(Skip::large_blocks)) return;
+  const Span* span = arena_->SpanAround(lo);
+  if (span == nullptr || !span->InUse() || !span->large()) return;
+  // A block may have become shorter, and another one begin here.
+  const uintptr_t start = LoadRelaxed(&span->start);
+  const uintptr_t end = start + LoadRelaxed(&span->pages) * kPageSize;
+  if (lo < start || lo >= end) return;
+  const uintptr_t hi = Min(end, lo + kPieceSize + sizeof(uintptr_t));
+  const ProtectedRanges& guarded = marking_->protected_ranges;
+  if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps({lo, hi})) {
+    if (!Skips(Skip::protected_blocks)) ScanProtected(lo, hi);
+    return;
+  }
+  ScanPresent(lo, hi);
+}
+
+// Reading a page that was never written would make the kernel map it.
+void Marker::ScanPresent(uintptr_t lo, uintptr_t hi) {
+  Range run{lo, hi};
+  const bool ask = pages_ != nullptr && pages_->ok();
+  if (ask) pages_->Forget();
+  for (Range rest{RoundDown(lo, memory::PageSize()), hi}; rest.lo < hi; rest.lo = run.hi) {
+    if (ask) {
+      if (!pages_->NextRun(rest, hi, &run)) return;
+      run.lo = Max(run.lo, lo);
+      run.hi = Min(run.hi, hi);
+    }
+    if (marking_->stopped) {
+      ScanWords(run.lo, run.hi);
+    } else {
+      ScanCopy(run.lo, run.hi);
+    }
+    if (!ask) return;
+  }
+}
+
+void Marker::ScanCopy(uintptr_t lo, uintptr_t hi) {
+  if (buffer_ == nullptr) return ScanWords(lo, hi);
+  const size_t page = memory::PageSize();
+  while (lo < hi) {
+    const size_t wanted = Min(hi - lo, kBufferSize);
+    const long n = ReadOwnMemory(lo, buffer_, wanted);
+    if (n < 0) return ScanWords(lo, hi);
+    if (n == 0) {  // protected meanwhile: the stop will find it so
+      ScanProtected(lo, Min(hi, RoundDown(lo, page) + page));
+      lo = RoundDown(lo, page) + page;
       continue;
     }
-    for (uintptr_t end = Min(at + 64, hi - 3); at < end; at += 4) {
-      uint32_t high = *PointerTo<const uint32_t>(at);
-      if (GCM_LIKELY(high - first > span) || (!halves && at % 8 == 0)) continue;
-      MarkWord(uintptr_t{high} << 32 | *PointerTo<const uint32_t>(at - 4));
-    }
-  }
-}
-
-GCM_NO_SANITIZE void Marker::ScanBytes(uintptr_t lo, uintptr_t hi) {
-  if (GCM_UNLIKELY(shifted_)) ScanShifted(lo, hi, 1);
-  const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
-  const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
-  typedef uintptr_t Unaligned __attribute__((aligned(1), may_alias));
-  for (; lo + 8 <= hi; ++lo) {
-    uintptr_t word = *reinterpret_cast<const Unaligned*>(lo);
-    if (static_cast<uint32_t>(word >> 32) - first <= span) MarkWord(word);
-  }
-}
-
-GCM_NO_SANITIZE void Marker::ScanShifted(uintptr_t lo, uintptr_t hi, size_t step) {
-  const uintptr_t first = arena_->lo() << kShift, size = (arena_->used() << kShift) - first;
-  typedef uintptr_t Unaligned __attribute__((aligned(1), may_alias));
-  for (lo = RoundUp(lo, step); lo + 8 <= hi; lo += step) {
-    uintptr_t word = *reinterpret_cast<const Unaligned*>(lo);
-    if (GCM_LIKELY(word - first > size) || word % (1 << kShift) != 0) continue;
-    MarkWord(word >> kShift);
+    const auto got = static_cast<size_t>(n);
+    ScanWords(AddressOf(buffer_), AddressOf(buffer_) + got);
+    lo += got > 8 && lo + got < hi ? got - 8 : got;
   }
 }
 
@@ -186,70 +248,101 @@ void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
   }
 }
 
-// Reading a page that was never written would make the kernel map it.
-void Marker::ScanLarge(uintptr_t lo, uintptr_t hi) {
-  if (pages_ == nullptr || !pages_->ok()) return ScanWords(lo, hi);
-  Range run;
-  for (Range rest{lo, hi}; pages_->NextRun(rest, hi, &run); rest.lo = run.hi) {
-    ScanWords(run.lo, run.hi);
+// Whatever becomes of the span meanwhile: its addresses are readable, and what is born there later
+// is written later. Slots that are free hold what nobody needs.
+void Marker::ScanMarked(const SpanWalk::Seen& seen) {
+  if (seen.size_class == kLargeClass) {
+    if ((arena_->tables().MarkBits(seen.start)[0].load(std::memory_order_relaxed) & 1) == 0) return;
+    for (size_t offset = 0; offset < seen.size; offset += kPieceSize)
+      Push((seen.start + offset) | kPiece);
+    return;
   }
+  const SizeClass& k = kSizeClasses.classes[seen.size_class];
+  ScanSlots(seen.span, k, seen.start, {seen.start, seen.start + seen.size});
 }
 
-void Marker::ScanBlock(uintptr_t block) {
-  Span* span = arena_->SpanOf(block);
-  uintptr_t end = block + span->BlockSize();
-  if (GCM_UNLIKELY(protected_.count != 0) && protected_.Overlaps({block, end})) {
-    if (!Skips(Skip::protected_blocks)) ScanProtected(block, end);
-  } else if (end - block >= kAskForPages) {
-    if (!Skips(Skip::large_blocks)) ScanLarge(block, end);
-  } else {
-    ScanWords(block, end);
-    if (offsets_ && !span->large()) ScanOffsets(span, block, end);
-  }
-}
-
-GCM_NO_SANITIZE void Marker::ScanOffsets(const Span* span, uintptr_t block, uintptr_t end) {
-  const uintptr_t lo = arena_->lo(), size = arena_->used() - lo;
-  const uintptr_t span_lo = span->start, span_size = span->pages * kPageSize;
-  for (uintptr_t at = block; at + 8 <= end; at += 8) {
-    uintptr_t offset = *PointerTo<const uintptr_t>(at);
-    uintptr_t target = block + offset;
-    if (GCM_LIKELY(target - lo >= size)) continue;
-    if (offset % kMinAlignment != 0 || target - span_lo < span_size) continue;
-    MarkStart(target);
-  }
-}
-
-GCM_NO_SANITIZE void Marker::MarkStart(uintptr_t address) {
-  const Span* span = arena_->SpanAround(address);
-  if (span == nullptr || !span->InUse()) return;
-  uintptr_t offset = address - span->start;
-  if (offset >= span->pages * kPageSize) return;
-  if (offset != uintptr_t{span->IndexOf(offset)} * span->slot_size) return;
-  MarkWord(address);
-}
-
-// Some blocks were marked, but not kept for scanning: scans all marked blocks of the heap again.
-void Marker::Rescan() {
-  heap().pages().ForEachSpan([&](Span* span) {
-    unsigned slots = span->large() ? 1 : span->slots;
-    for (unsigned i = 0; i < slots; ++i) {
-      if (!IsMarked(span, i)) continue;
-      ScanBlock(span->start + uintptr_t{i} * span->slot_size);
-      uintptr_t block;
-      while (stack_.Pop(&block)) ScanBlock(block);
+// The marked blocks of a span of slots, as far as they lie within.
+void Marker::ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range within) {
+  const std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
+  const uint64_t* free = span->free_bits();
+  const std::atomic<uint64_t>* remote = span->remote_bits();
+  const auto first = static_cast<unsigned>(((within.lo - start) * k.reciprocal) >> 32);
+  const unsigned words = Min<unsigned>(k.words, span->capacity);
+  uintptr_t lo = 0, hi = 0;
+  for (unsigned w = first / 64; w < words; ++w) {
+    if (start + w * uintptr_t{64} * k.size >= within.hi) break;
+    const unsigned rest = k.slots - w * 64u;
+    uint64_t live = marks[w].load(std::memory_order_relaxed) & ~LoadRelaxed(&free[w]) &
+                    ~remote[w].load(std::memory_order_relaxed);
+    if (rest < 64) live &= (uint64_t{1} << rest) - 1;
+    if (w == first / 64) live &= ~uint64_t{0} << first % 64;
+    for (; live != 0; live &= live - 1) {
+      const uintptr_t block =
+          start + (w * 64 + static_cast<unsigned>(__builtin_ctzll(live))) * uintptr_t{k.size};
+      if (block >= within.hi) break;
+      if (block != hi) {
+        if (lo < hi) ScanRange(Max(lo, within.lo), Min(hi, within.hi), k.size);
+        lo = block;
+      }
+      hi = block + k.size;
     }
-  });
+  }
+  if (lo < hi) ScanRange(Max(lo, within.lo), Min(hi, within.hi), k.size);
 }
 
-void Marker::Drain() {
-  uintptr_t block;
-  while (stack_.Pop(&block)) ScanBlock(block);
-  while (overflowed_) {
-    overflowed_ = false;
-    Rescan();
+void Marker::ScanCards(uintptr_t lo, uintptr_t hi) {
+  const uint32_t info = arena_->tables().InfoAround(lo);
+  Span* span = arena_->SpanAround(lo);
+  if (span == nullptr) return;
+  counts_.rescanned += hi - lo;
+  if (info != 0) {
+    const SizeClass& k = kSizeClasses.classes[PageInfo::ClassOf(info)];
+    const uintptr_t start = RoundDown(lo, kPageSize) - PageInfo::PageOf(info) * kPageSize;
+    // A word may begin before the cards, or end behind them.
+    return ScanSlots(span, k, start,
+                     {Max(start, lo - sizeof(uintptr_t)),
+                      Min(start + k.pages * kPageSize, hi + sizeof(uintptr_t))});
   }
-  stack_.Trim();
+  if (!span->InUse() || !span->large()) return;
+  const uintptr_t start = LoadRelaxed(&span->start);
+  const uintptr_t end = start + LoadRelaxed(&span->pages) * kPageSize;
+  if (lo < start || lo >= end || !IsMarked(span, 0)) return;
+  ScanRange(Max(start, lo - sizeof(uintptr_t)), Min(end, hi + sizeof(uintptr_t)), kPieceSize);
+}
+
+void Marker::ShareSurplus() {
+  if (!marking_->shared.IsWanted()) return;
+  Segment* spare = stack_.Spare();
+  if (spare == nullptr) spare = queue_.Spare();
+  if (spare != nullptr) marking_->shared.Share(spare);
+}
+
+bool Marker::Drain(uint64_t deadline) {
+  uintptr_t entry;
+  for (unsigned n = 1;; ++n) {
+    if (!Take(&entry)) {
+      Segment* segment = marking_->shared.TryTake();
+      if (segment == nullptr) return true;
+      stack_.Append(segment);
+      continue;
+    }
+    ScanEntry(entry);
+    if (n % kEntriesBetweenLooks != 0) continue;
+    ShareSurplus();
+    if (deadline != UINT64_MAX && clock::Now() >= deadline) return false;
+  }
+}
+
+bool Marker::DrainTogether(uint64_t deadline) {
+  for (;;) {
+    if (!Drain(deadline)) {
+      marking_->shared.End();
+      return false;
+    }
+    Segment* segment = marking_->shared.Await();
+    if (segment == nullptr) return true;
+    stack_.Append(segment);
+  }
 }
 
 }  // namespace gcm

@@ -1,55 +1,57 @@
-// Marking: words are looked up, blocks are marked and their words looked up in turn.
+// Marking: words are looked up, blocks are marked and their words looked up in turn, by one or
+// several markers side by side, while the program runs or while the world is stopped.
 //
 // A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
+// At the beginning the bits of what is free are set, and nothing else: so a word that points to
+// something free is passed over like one that points to something marked.
+// Small blocks wait by their spans (Go's Green Tea, go#73581): a span is queued once, and when it
+// is its turn all blocks are scanned, in the order of addresses, that are marked and have not been
+// scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,
+// like large ones, which wait in pieces.
+// Looking a word up takes three loads that miss the caches: so words wait a little, with the lines
+// of their bits and blocks on the way.
 // Offsets: a few libraries (fontconfig's patterns and character sets) keep, in a block, not the
 // address of another one but its distance from their own start. Where such a library is mapped, a
 // word of a small block that is such a distance to the exact start of a block in another span
 // marks that one, too. Not elsewhere: sizes and counters look like distances, and chain what is
 // lost.
 //
-// Blocks that wait to be scanned are on a stack in metadata; when that cannot grow, `overflowed`
-// is set and the heap is walked again for marked blocks, so that memory never decides what lives.
+// When a list cannot grow, `overflowed` is set and the heap is walked again for marked blocks, so
+// that memory never decides what lives.
 #pragma once
 
+#include "core/gc/work_list.h"
 #include "core/heap/heap.h"
+#include "core/heap/span_walk.h"
+#include "core/heap/protected_ranges.h"
 #include "platform/memory_map.h"
 
 namespace gcm {
 
-// Parts of the heap that the program has protected; they are read by other means and never reused.
-struct ProtectedRanges {
-  static constexpr size_t kCapacity = 256;
-  Range ranges[kCapacity];
-  size_t count = 0;
-  bool overflow = false;  // more than that: every block counts as protected
-  void Add(Range r);
-  bool Overlaps(Range r) const;
-};
-
-class MarkStack {
- public:
-  bool Push(uintptr_t block);
-  bool Pop(uintptr_t* block);
-  void Trim();  // gives its pages back, but for the first segment's
-
- private:
-  struct Segment {
-    static constexpr size_t kSize = 64 * kKiB;
-    static constexpr size_t kEntries = kSize / sizeof(uintptr_t) - 4;
-    Segment* below;
-    Segment* above;
-    size_t unused[2];
-    uintptr_t entries[kEntries];
-  };
-  Segment* top_ = nullptr;
-  size_t used_ = 0;
+// What the markers of a cycle have in common.
+struct Marking {
+  unsigned stride = 8;
+  bool offsets = false;
+  bool shifted = false;           // words that are eight times an address count (HOSTS.md, Chez)
+  bool stopped = true;            // nobody protects or unmaps what is read
+  std::atomic<bool> overflowed{false};
+  ProtectedRanges protected_ranges;
+  SegmentPool pool;
+  SharedWork shared;
 };
 
 class Marker {
  public:
-  // Forgets all marks. With the world stopped.
+  struct Counts {
+    uint64_t objects, bytes;  // marked
+    uint64_t rescanned;       // bytes
+  };
+
   // `pages` tells which parts of large blocks hold data; it outlives the cycle.
-  void Begin(unsigned stride, PageMap* pages);
+  void Begin(Marking* marking, PageMap* pages);
+  // Gives back its lists, and what else it took.
+  void End();
+
   // Looks up every word of memory that can be read directly, at the stride of the options, or at
   // every byte.
   void ScanWords(uintptr_t lo, uintptr_t hi);
@@ -59,35 +61,59 @@ class Marker {
   void MarkWord(uintptr_t word);
   // As MarkWord, but only if a block starts exactly there.
   void MarkStart(uintptr_t address);
-  // Scans until nothing is left.
-  void Drain();
 
-  void FollowOffsets() { offsets_ = true; }
-  // Words that are eight times an address count, too (core/HOSTS.md, Chez Scheme). For good.
-  void FollowShifted() { shifted_ = true; }
-  ProtectedRanges& protected_ranges() { return protected_; }
-  uint64_t marked_objects() const { return marked_objects_; }
-  uint64_t marked_bytes() const { return marked_bytes_; }
+  // Scans until nothing is left here and nothing is shared, or until the deadline (clock::Now).
+  // True: nothing is left here.
+  bool Drain(uint64_t deadline);
+  // As Drain, together with the other markers of SharedWork::Begin: true when nothing is left
+  // anywhere.
+  bool DrainTogether(uint64_t deadline);
+  // All marked blocks of a span, whether they have been scanned or not.
+  void ScanMarked(const SpanWalk::Seen& seen);
+  // What of marked blocks lies in [lo, hi), a part of one page of the heap.
+  void ScanCards(uintptr_t lo, uintptr_t hi);
 
+  Marking* marking() const { return marking_; }
+  bool idle() const { return queue_.empty() && stack_.empty() && waiting_ == 0; }
+  const Counts& counts() const { return counts_; }
   static bool IsMarked(const Span* span, unsigned index);
 
  private:
-  void ScanBlock(uintptr_t block);
+  // A word on its way: its block's bit.
+  struct Waiting {
+    std::atomic<uint64_t>* bits;
+    uintptr_t start;  // of the span
+    uint32_t index;
+    uint32_t size_class;
+  };
+  static constexpr unsigned kAhead = 16;
+
+  void MarkLarge(uintptr_t word);
+  void Settle(const Waiting& w);
+  void SettleAll();
+  void Push(uintptr_t entry);
+  bool Take(uintptr_t* entry);
+  void ScanEntry(uintptr_t entry);
+  void ScanSpan(uintptr_t start);
+  void ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range within);
+  void ScanRange(uintptr_t lo, uintptr_t hi, size_t slot_size);
+  void ScanPiece(uintptr_t lo);
+  void ScanCopy(uintptr_t lo, uintptr_t hi);
   void ScanShifted(uintptr_t lo, uintptr_t hi, size_t step);
-  void ScanOffsets(const Span* span, uintptr_t block, uintptr_t end);
-  void ScanLarge(uintptr_t lo, uintptr_t hi);
-  void Rescan();
+  void ScanOffsets(uintptr_t block, uintptr_t end);
+  void ScanPresent(uintptr_t lo, uintptr_t hi);
+  void ShareSurplus();
 
   Arena* arena_ = nullptr;
+  Marking* marking_ = nullptr;
   PageMap* pages_ = nullptr;
   unsigned stride_ = 8;
-  bool overflowed_ = false;
-  bool offsets_ = false;
-  bool shifted_ = false;
-  MarkStack stack_;
-  ProtectedRanges protected_;
-  uint64_t marked_objects_ = 0;
-  uint64_t marked_bytes_ = 0;
+  unsigned waiting_ = 0, next_ = 0;
+  Waiting ring_[kAhead];
+  WorkQueue queue_;  // spans
+  WorkStack stack_;  // blocks and pieces
+  char* buffer_ = nullptr;
+  Counts counts_{};
 };
 
 }  // namespace gcm

@@ -37,22 +37,41 @@ bool RootScanner::PrepareBuffers() {
   return true;
 }
 
-RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const World& world,
-                                      uintptr_t own_sp, uintptr_t own_tls) {
+// What the threads hold outside of memory. A stack, or an alternate stack for signals that only the
+// kernel knows, may lie in a block; those of the other threads are in what was saved of them.
+bool RootScanner::ScanThreads(Marker* marker, const World& world, Caller caller) {
+  if (caller.sp != 0) {
+    caller.sp += Skips(Skip::own_registers) ? kSpilledBytes : 0;
+    stack_t alternate{};
+    Syscall(SYS_sigaltstack, nullptr, &alternate);
+    if (!Skips(Skip::alternate_stack)) marker->MarkWord(AddressOf(alternate.ss_sp));
+    if (!Skips(Skip::stack_pointer)) marker->MarkWord(caller.sp);
+  }
+  for (size_t i = 0; i < world.thread_count(); ++i) {
+    const StoppedThread& t = world.thread(i);
+    if (!Skips(Skip::stack_pointer)) marker->MarkWord(t.sp);
+    if (!Skips(Skip::registers)) marker->ScanWords(t.saved.lo, t.saved.hi);
+  }
+  return stacks_.Build(world, caller.sp, caller.tls);
+}
+
+RootScanner::Result RootScanner::ScanMemory(Marker* marker, PageMap* pages, const World& world,
+                                            bool whole) {
   result_ = {};
   marker_ = marker;
-  world_ = &world;
-  own_sp_ = own_sp + (Skips(Skip::own_registers) ? kSpilledBytes : 0);
+  marking_ = marker->marking();
+  whole_ = whole;
   added_ = 0;
-  if (!PrepareBuffers() || !stacks_.Build(world, own_sp_, own_tls)) return result_;
+  if (!whole) large_count_ = 0;
+  if (!PrepareBuffers()) return result_;
   MemoryMap map;
   if (!map.ok()) return result_;
   pages_ = pages;
+  pages_->Forget();
   code_ = ring_ = false;
   pending_count_ = pending_bytes_ = 0;
-  ScanKernelRoots(marker_, world);
+  if (whole) ScanKernelRoots(marker_, world);
   kinds_ = {};
-  ScanThreads();
   Mapping mapping;
   Range previous{};
   bool previous_readable = true;
@@ -72,18 +91,29 @@ RootScanner::Result RootScanner::Scan(Marker* marker, PageMap* pages, const Worl
   return result_;
 }
 
-// What the threads hold outside of memory. A stack, or an alternate stack for signals that only the
-// kernel knows, may lie in a block; those of the other threads are in what was saved of them.
-void RootScanner::ScanThreads() {
-  stack_t alternate{};
-  Syscall(SYS_sigaltstack, nullptr, &alternate);
-  if (!Skips(Skip::alternate_stack)) marker_->MarkWord(AddressOf(alternate.ss_sp));
-  if (!Skips(Skip::stack_pointer)) marker_->MarkWord(own_sp_);
-  for (size_t i = 0; i < world_->thread_count(); ++i) {
-    const StoppedThread& t = world_->thread(i);
-    if (!Skips(Skip::stack_pointer)) marker_->MarkWord(t.sp);
-    if (!Skips(Skip::registers)) marker_->ScanWords(t.saved.lo, t.saved.hi);
-  }
+void RootScanner::SetTracked(DirtyPages* dirty, const Range* ranges, size_t count) {
+  dirty_ = dirty;
+  if (ranges != large_) memcpy(large_, ranges, count * sizeof(Range));
+  large_count_ = count;
+}
+
+void RootScanner::ScanLarge(Range range) {
+  pages_->Forget();
+  code_ = ring_ = false;
+  ScanRuns(pages_, range, range.hi);
+  Flush();
+}
+
+// Of [range) what is tracked is looked at where it was written, the rest is as it was.
+void RootScanner::ScanTracked(Range range) {
+  struct Job {
+    RootScanner* self;
+  } job{this};
+  auto visit = [](void* data, Range run) {
+    static_cast<Job*>(data)->self->Add(run);
+    return true;
+  };
+  dirty_->Fetch(range, false, visit, &job);
 }
 
 void RootScanner::NoteProtected(const Mapping& mapping) {
@@ -91,13 +121,13 @@ void RootScanner::NoteProtected(const Mapping& mapping) {
   for (size_t i = 0; i < arena.extent_count(); ++i) {
     Range part{Max(mapping.range.lo, arena.extent(i).start),
                Min(mapping.range.hi, arena.extent(i).ready)};
-    if (part.lo < part.hi) marker_->protected_ranges().Add(part);
+    if (part.lo < part.hi) marking_->protected_ranges.Add(part);
   }
 }
 
 void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
-  if (mapping.keeps_offsets) marker_->FollowOffsets();
-  if (!mapping.readable || !mapping.writable) NoteProtected(mapping);
+  if (mapping.keeps_offsets) marking_->offsets = true;
+  if (whole_ && (!mapping.readable || !mapping.writable)) NoteProtected(mapping);
   if (mapping.device) return;
   if (!mapping.readable) return ScanUnreadable(mapping);
   if (mapping.shared && !mapping.writable && !mapping.executable) return;
@@ -115,6 +145,8 @@ void RootScanner::ScanMapping(const Mapping& mapping, bool guarded) {
     range.lo = Max(range.lo, tls - RootKinds::kStorage);
   const uint64_t before = added_;
   Pages pages = Pages::kOwnData;
+  if (!mapping.shared && !mapping.file_backed() && !mapping.executable && mapping.writable)
+    pages = Pages::kPrivate;
   if (mapping.shared)
     pages = mapping.on_disk && !process::IsForked() ? Pages::kTouched : Pages::kResident;
   if (Skips(Skip::thread_data) && tls != 0) {
@@ -149,6 +181,20 @@ void RootScanner::ScanOutsideOwn(Range range, Pages pages) {
 }
 
 void RootScanner::ScanPresent(Range range, uintptr_t ahead, Pages pages) {
+  if (pages == Pages::kPrivate) {
+    if (!whole_ && range.size() >= kWorthTracking && large_count_ < kMostTracked)
+      large_[large_count_++] = range;
+    for (size_t i = 0; whole_ && dirty_ != nullptr && i < large_count_; ++i) {
+      // In the order of addresses, and a mapping may have changed since.
+      const Range part{Max(range.lo, large_[i].lo), Min(range.hi, large_[i].hi)};
+      if (part.lo >= part.hi) continue;
+      if (range.lo < part.lo) ScanRuns(pages_, {range.lo, part.lo}, part.lo);
+      ScanTracked(part);
+      range.lo = part.hi;
+    }
+    if (range.lo >= range.hi) return;
+    return ScanRuns(pages_, range, ahead);
+  }
   if (pages == Pages::kOwnData) return ScanRuns(pages_, range, ahead);
   if (pages == Pages::kTouched) {
     PageMap touched(PageMap::Of::kTouched);

@@ -16,6 +16,7 @@
 #include "core/gc/root_kinds.h"
 #include "core/gc/stack_index.h"
 #include "core/gc/world.h"
+#include "platform/dirty_pages.h"
 #include "platform/memory_map.h"
 
 namespace gcm {
@@ -30,14 +31,35 @@ class RootScanner {
     uint64_t stack_bytes = 0;
   };
 
-  // `own_sp` is the collecting thread's stack pointer, its registers stored above it.
-  Result Scan(Marker* marker, PageMap* pages, const World& world, uintptr_t own_sp,
-              uintptr_t own_tls);
+  // The collecting thread, where the program's code calls it: its stack pointer, its registers
+  // stored above, and its thread pointer. None if it is a thread of our own.
+  struct Caller {
+    uintptr_t sp = 0, tls = 0;
+  };
+
+  // With the world stopped: the registers of all threads, and where their stacks begin. False: no
+  // memory.
+  bool ScanThreads(Marker* marker, const World& world, Caller caller);
+  // All memory, after ScanThreads. With the world stopped (`whole`) also what the kernel holds, and
+  // what the program has protected is noted in the marking. While the program runs it is the first
+  // look only, and what is found may be out of date.
+  Result ScanMemory(Marker* marker, PageMap* pages, const World& world, bool whole);
+
+  // Memory of the program's own that is large and private, found by the last ScanMemory that was
+  // not whole: worth tracking.
+  static constexpr size_t kMostTracked = 64;
+  static constexpr size_t kWorthTracking = kMiB;
+  const Range* large() const { return large_; }
+  size_t large_count() const { return large_count_; }
+  // The next ScanMemory that is whole asks for written pages of these only.
+  // What of a range holds data, as far as it is not ours.
+  void ScanLarge(Range range);
+  void SetTracked(DirtyPages* dirty, const Range* ranges, size_t count);
 
  private:
   void ScanMapping(const Mapping& mapping, bool guarded);
-  void ScanThreads();
-  enum class Pages { kOwnData, kResident, kTouched };
+  void ScanTracked(Range range);
+  enum class Pages { kOwnData, kPrivate, kResident, kTouched };
   void ScanOutsideOwn(Range range, Pages pages);
   void ScanPresent(Range range, uintptr_t ahead, Pages pages);
   void ScanRuns(PageMap* pages, Range range, uintptr_t ahead);
@@ -52,8 +74,11 @@ class RootScanner {
 
   static constexpr size_t kBufferSize = 64 * kKiB;
   Marker* marker_ = nullptr;
-  const World* world_ = nullptr;
-  uintptr_t own_sp_ = 0;
+  Marking* marking_ = nullptr;
+  DirtyPages* dirty_ = nullptr;  // not null: `large_` is tracked
+  Range large_[kMostTracked];
+  size_t large_count_ = 0;
+  bool whole_ = false;
   StackIndex stacks_;
   uint64_t added_ = 0;  // bytes so far, those that wait to be copied too
   char* buffer_ = nullptr;

@@ -73,8 +73,6 @@ bool CentralLists::Settle(Span* span) {
   return true;
 }
 
-bool CentralLists::Relist(Span* span) { return ListByFree(lists_[span->size_class], span); }
-
 void CentralLists::LockAll() {
   for (List& list : lists_) list.lock.Lock();
 }

@@ -7,6 +7,8 @@
 
 namespace gcm {
 
+class Sweeper;
+
 class CentralLists {
  public:
   // A span with free slots, owned by `owner` from now on; nullptr when there is none.
@@ -15,8 +17,8 @@ class CentralLists {
   void Give(Span* span);
   // Takes over the remote bits of a span without an owner. False: it has one (again).
   bool Settle(Span* span);
-  // By the sweeper, which stopped the world: as ThreadCache::Relist.
-  bool Relist(Span* span);
+  // Sweeps a span without an owner. False: it has one (again).
+  bool Sweep(Span* span, Sweeper* sweeper);
 
   // In rank order, around a fork.
   void LockAll();

@@ -8,12 +8,16 @@
 #include "core/heap/cache_registry.h"
 #include "core/heap/central.h"
 #include "core/heap/page_heap.h"
+#include "core/heap/sweeper.h"
 #include "core/heap/thread_cache.h"
 
 namespace gcm {
 
 // Why the heap asks for a collection.
 enum class Pressure { kGrowth, kOutOfMemory, kStress, kTick };
+
+// What a collection is doing, for those who hand out slots.
+enum class Phase : uint8_t { kIdle, kMarking, kSweeping };
 
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;
@@ -76,7 +80,18 @@ class Heap {
   // Sees to it that somebody folds the span's remote bits.
   void SettleRemote(Span* span, ThreadCache* draining);
 
+  // Set by the collector: kSweeping with the world stopped.
+  void SetPhase(Phase phase) { phase_.store(phase, std::memory_order_seq_cst); }
+  Phase phase() const { return phase_.load(std::memory_order_relaxed); }
+  // Sets the mark bits of a span's free slots: what is allocated there counts as marked.
+  void Blacken(Span* span);
+  // Sets the mark bits as they are at the beginning of a cycle: of what is free.
+  void ResetMarks(Span* span);
+  // A thread is about to allocate from a span of its own that it did not use before.
+  void PrepareForUse(Span* span);
+
   PageHeap& pages() { return pages_; }
+  Sweeper& sweeper() { return sweeper_; }
   CentralLists& central() { return central_; }
   CacheRegistry& registry() { return registry_; }
 
@@ -109,12 +124,15 @@ class Heap {
   bool ResizeLarge(ThreadCache* cache, Span* span, size_t size);
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
+  void BlackenNew(Span* span);
   void Relieve();
   bool Ask(Pressure pressure);
 
   PageHeap pages_;
   CentralLists central_;
   CacheRegistry registry_;
+  Sweeper sweeper_;
+  std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
   std::atomic<uint64_t> next_tick_{UINT64_MAX};
   std::atomic<bool (*)(Pressure)> pressure_{nullptr};

@@ -24,6 +24,7 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
         StoreRelaxed(&span->size_class, kLargeClass);
         if (zero != nullptr) *zero = span->zero;
         pages_.Publish(span);
+        BlackenNew(span);
         p = PointerTo(span->start);
         GCM_KEEP_ALIVE(p);
       }

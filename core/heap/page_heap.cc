@@ -136,13 +136,19 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
     InsertRun(run);
     return nullptr;
   }
+  span->swept.store(sweep_epoch(), std::memory_order_relaxed);
   // pairs with: the acquire in IsUnowned
   span->state.store(SpanState::kInUse, std::memory_order_release);
   in_use_pages_.store(in_use_pages() + pages, std::memory_order_relaxed);
   return span;
 }
 
-void PageHeap::Publish(Span* span) { arena_.tables().SetSpan(span->start, span->end(), span); }
+void PageHeap::Publish(Span* span) {
+  arena_.tables().SetSpan(span->start, span->end(), span);
+  if (!span->large()) {
+    arena_.tables().SetInfo(span->start, span->end(), PageInfo::Make(span->size_class, 0));
+  }
+}
 
 void PageHeap::Free(Span* span) {
   uint64_t now = scavenge_delay_ == UINT64_MAX ? 0 : clock::Coarse();
@@ -152,6 +158,7 @@ void PageHeap::Free(Span* span) {
 }
 
 void PageHeap::FreeLocked(Span* span, uint64_t now) {
+  if (!span->large()) arena_.tables().SetInfo(span->start, span->end(), 0);
   arena_.tables().SetSpan(span->start, span->end(), nullptr);
   in_use_pages_.store(in_use_pages() - span->pages, std::memory_order_relaxed);
   span->freed_at = now;

@@ -46,6 +46,10 @@ class PageHeap {
   // Releases what has been free for the scavenge delay, if it is time to look.
   void ScavengeIfDue(uint64_t now);
 
+  // The number of the last sweep (core/heap/sweeper.h): a span counts as swept from its birth.
+  uint32_t sweep_epoch() const { return sweep_epoch_.load(std::memory_order_relaxed); }
+  void NextSweepEpoch() { sweep_epoch_.store(sweep_epoch() + 1, std::memory_order_relaxed); }
+
   Counters Count();
   size_t in_use_pages() const { return in_use_pages_.load(std::memory_order_relaxed); }
 
@@ -78,6 +82,7 @@ class PageHeap {
   RunIndex resident_;
   RunIndex released_;
   std::atomic<size_t> in_use_pages_{0};
+  std::atomic<uint32_t> sweep_epoch_{0};
   size_t released_total_ = 0;
   uint64_t scavenge_delay_ = UINT64_MAX;
   uint64_t next_scavenge_ = 0;

@@ -48,7 +48,7 @@ SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
   uintptr_t place = metadata::ReserveOwn(kChunkBlock, 0, "gcmalloc: tables");
   if (place == 0) return nullptr;
   // Reading it takes no memory: all its pages are the kernel's zero page until a span is entered.
-  if (!memory::Prepare(place, kHeaderSize + kSpansSize)) {
+  if (!memory::Prepare(place, kHeaderSize + kSpansSize + kInfosSize)) {
     metadata::ReleaseOwn(place, kChunkBlock);
     return nullptr;
   }
@@ -101,7 +101,7 @@ bool SideTables::MapGranules(Chunk* chunk, Part part, size_t first, size_t last)
   const uintptr_t table = part == kSpans  ? AddressOf(chunk->spans())
                           : part == kBits ? AddressOf(chunk->bits())
                                           : AddressOf(chunk->cards());
-  const size_t whole = part == kSpans ? kSpansSize : part == kBits ? kBitsSize : kCardsSize;
+  const size_t whole = part == kSpans ? kSpansSize + kInfosSize : part == kBits ? kBitsSize : kCardsSize;
   const size_t piece = whole / (kChunkSize / granule_);
   uint64_t& mapped = chunk->mapped[part];
   for (size_t g = first; g <= last;) {
@@ -143,6 +143,13 @@ void SideTables::SetSpan(uintptr_t lo, uintptr_t hi, Span* span) {
       }
     }
     at = stop;
+  }
+}
+
+void SideTables::SetInfo(uintptr_t lo, uintptr_t hi, uint32_t first) {
+  const uint32_t step = first == 0 ? 0 : uint32_t{1} << 8;
+  for (uintptr_t at = lo; at < hi; at += kPageSize, first += step) {
+    Info(at).store(first, std::memory_order_release);  // pairs with: InfoAround
   }
 }
 

@@ -1,5 +1,5 @@
-// The tables beside the arena: for each page the span around it, for each slot a mark bit, for
-// each 512 bytes a card. Two levels: a directory over the whole address space, and for each chunk
+// The tables beside the arena: for each page the span around it and a summary of that span for the
+// marker, for each slot a mark bit, for each 512 bytes a card. Two levels: a directory over the whole address space, and for each chunk
 // of 64 MiB that holds arena memory one block of tables, mapped in granules as the arena grows.
 //
 // Law: nothing here is readable before Map* has made it so, and Map* is called by Arena only,
@@ -17,6 +17,25 @@
 namespace gcm {
 
 struct Span;
+
+// What the marker has to know of a page's span, in one word: so marking does not read spans, which
+// are many times as large. 0: no span of slots.
+//   bits 0..7    size class + 1; kLargePage for a large block
+//   bits 8..15   the page's number in its span
+//   bit 31       of the first page: the span waits to be scanned
+struct PageInfo {
+  static constexpr uint32_t kLargePage = 255;
+  static constexpr uint32_t kQueued = uint32_t{1} << 31;
+  static constexpr uint32_t Make(unsigned size_class, size_t page) {
+    return static_cast<uint32_t>((size_class + 1) | page << 8);
+  }
+  static constexpr unsigned ClassOf(uint32_t info) { return (info & 255) - 1; }
+  static constexpr size_t PageOf(uint32_t info) { return info >> 8 & 255; }
+};
+
+// Behind the mark bits of a span's slots lie as many that say which marked blocks have been scanned,
+// where there is room: not for the smallest class.
+constexpr bool HasScannedBits(unsigned size_class) { return size_class != 0; }
 
 inline constexpr size_t kChunkShift = 26;
 inline constexpr size_t kChunkSize = size_t{1} << kChunkShift;
@@ -53,6 +72,23 @@ class SideTables {
     return chunk->spans()[address % kChunkSize / kPageSize].load(std::memory_order_acquire);
   }
 
+  // The summary for any address inside of the published bounds.
+  uint32_t InfoAround(uintptr_t address) const {
+    const Chunk* chunk = ChunkAt(address);
+    if (GCM_UNLIKELY(chunk == nullptr)) return 0;
+    // pairs with: the release in SetInfo
+    uint32_t info =
+        chunk->infos()[address % kChunkSize / kPageSize].load(std::memory_order_acquire);
+    if (GCM_LIKELY(info != 0)) return info;
+    // pairs with: the release in SetSpan
+    return chunk->whole.load(std::memory_order_acquire) != nullptr ? PageInfo::kLargePage : 0;
+  }
+  std::atomic<uint32_t>& Info(uintptr_t address) const {
+    return ChunkAt(address)->infos()[address % kChunkSize / kPageSize];
+  }
+  // Of the pages of [lo, hi) of a span of slots, or of none (0).
+  void SetInfo(uintptr_t lo, uintptr_t hi, uint32_t first);
+
   // Enter `span` (or nullptr) for all pages of [lo, hi): the first and the last page of it always,
   // and what covers a chunk wholly once for the chunk.
   void SetSpan(uintptr_t lo, uintptr_t hi, Span* span);
@@ -63,15 +99,24 @@ class SideTables {
   std::atomic<uint64_t>* MarkBits(uintptr_t start) const {
     return ChunkAt(start)->bits() + start % kChunkSize / 16 / 64;
   }
-  uint8_t* Card(uintptr_t address) const {
-    return ChunkAt(address)->cards() + address % kChunkSize / kCardSize;
+  // The eight cards of a page: a byte for each 512 bytes, not 0 where something was written.
+  std::atomic<uint64_t>& Cards(uintptr_t page) const {
+    return ChunkAt(page)->cards()[page % kChunkSize / kPageSize];
   }
+  std::atomic<uint8_t>& Card(uintptr_t address) const {
+    return reinterpret_cast<std::atomic<uint8_t>*>(
+        ChunkAt(address)->cards())[address % kChunkSize / kCardSize];
+  }
+  // Not 0: a card of the chunk may be set.
+  std::atomic<uint32_t>& HasCards(uintptr_t address) const { return ChunkAt(address)->has_cards; }
+  bool HasChunk(uintptr_t address) const { return ChunkAt(address) != nullptr; }
 
  private:
-  enum Part { kSpans, kBits, kCards, kParts };
+  enum Part { kSpans, kBits, kCards, kParts };  // the summaries belong to the spans
   static constexpr size_t kDirectoryEntries = kAddressEnd >> kChunkShift;
   static constexpr size_t kHeaderSize = 64 * kKiB;  // whole pages of any kernel
   static constexpr size_t kSpansSize = kPagesPerChunk * sizeof(void*);
+  static constexpr size_t kInfosSize = kPagesPerChunk * sizeof(uint32_t);
   static constexpr size_t kBitsSize = kChunkSize / 16 / 8;
   static constexpr size_t kCardsSize = kChunkSize / kCardSize;
   static constexpr size_t kMaxGranules = 64;
@@ -79,17 +124,24 @@ class SideTables {
   struct Chunk {
     std::atomic<Span*> whole;  // a block that covers the chunk wholly
     uint64_t mapped[kParts];   // a bit for each granule, under the heap's lock
+    std::atomic<uint32_t> has_cards;
     std::atomic<Span*>* spans() const {
       return PointerTo<std::atomic<Span*>>(AddressOf(this) + kHeaderSize);
     }
-    std::atomic<uint64_t>* bits() const {
-      return PointerTo<std::atomic<uint64_t>>(AddressOf(this) + kHeaderSize + kSpansSize);
+    std::atomic<uint32_t>* infos() const {
+      return PointerTo<std::atomic<uint32_t>>(AddressOf(this) + kHeaderSize + kSpansSize);
     }
-    uint8_t* cards() const {
-      return PointerTo<uint8_t>(AddressOf(this) + kHeaderSize + kSpansSize + kBitsSize);
+    std::atomic<uint64_t>* bits() const {
+      return PointerTo<std::atomic<uint64_t>>(AddressOf(this) + kHeaderSize + kSpansSize +
+                                              kInfosSize);
+    }
+    std::atomic<uint64_t>* cards() const {
+      return PointerTo<std::atomic<uint64_t>>(AddressOf(this) + kHeaderSize + kSpansSize +
+                                              kInfosSize + kBitsSize);
     }
   };
-  static constexpr size_t kChunkBlock = kHeaderSize + kSpansSize + kBitsSize + kCardsSize;
+  static constexpr size_t kChunkBlock =
+      kHeaderSize + kSpansSize + kInfosSize + kBitsSize + kCardsSize;
 
   Chunk* ChunkAt(uintptr_t address) const {
     // pairs with: the release in EnsureChunk

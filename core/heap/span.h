@@ -52,6 +52,7 @@ struct alignas(64) Span {
   uint8_t capacity;  // words that this descriptor has room for
   bool zero;         // the pages are known to read as zero
   bool resident;     // of a free run: pages may be resident
+  std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
 
   uint64_t* free_bits() { return reinterpret_cast<uint64_t*>(this + 1); }
   const uint64_t* free_bits() const { return reinterpret_cast<const uint64_t*>(this + 1); }

@@ -55,6 +55,7 @@ bool ThreadCache::FindBits(ClassLists& lists, unsigned size_class) {
 }
 
 void ThreadCache::MakeCurrent(Span* span) {
+  heap().PrepareForUse(span);
   ClassLists& lists = lists_[span->size_class];
   lists.current = span;
   lists.word = 0;
@@ -93,14 +94,43 @@ void ThreadCache::Collect(Span* span) {
   if (gone) heap().pages().Free(span);
 }
 
+// Lists a span anew after its bits have changed. True if it is on no list any more, because it is
+// empty, and the caller's to give back.
 bool ThreadCache::Relist(Span* span) {
   if (span->list == SpanList::kCurrent) return false;
+  heap().FoldRemote(span);
   ClassLists& lists = lists_[span->size_class];
   (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
   span->list = SpanList::kNone;
   if (span->CountFree() == span->slots) return true;
   ListByFree(span);
   return false;
+}
+
+// As Relist, by the sweeper, while the owner allocates and frees: its bits are not written. That
+// nothing in the span is in use any more holds for good, because nobody allocates from it.
+bool ThreadCache::RelistSwept(Span* span) {
+  if (span->list == SpanList::kCurrent) return false;
+  ClassLists& lists = lists_[span->size_class];
+  bool empty = true;
+  for (unsigned w = 0; w < span->words && empty; ++w) {
+    const uint64_t free = LoadRelaxed(&span->free_bits()[w]) |
+                          span->remote_bits()[w].load(std::memory_order_relaxed);
+    empty = (~free & span->ValidBits(w)) == 0;
+  }
+  if (!empty && span->list == SpanList::kPartial) return false;
+  (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
+  span->list = empty ? SpanList::kNone : SpanList::kPartial;
+  if (empty) return true;
+  span->credit = 1;  // the owner's next free counts anew
+  lists.partial.PushFront(span);
+  return false;
+}
+
+void ThreadCache::BlackenCurrent() {
+  for (const ClassLists& lists : lists_) {
+    if (lists.current != nullptr) heap().Blacken(lists.current);
+  }
 }
 
 void ThreadCache::DrainRemote() {

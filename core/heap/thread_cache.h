@@ -22,6 +22,8 @@
 
 namespace gcm {
 
+class Sweeper;
+
 struct Cursor {
   uint64_t* word;  // never null; an empty cache points at a word that is zero for ever
   uintptr_t base;  // address of the slot of bit 0
@@ -62,7 +64,7 @@ class alignas(64) ThreadCache {
     GCM_KEEP_ALIVE(p);
     StoreRelaxed(&freed_objects_, freed_objects_ + 1);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + span->slot_size);
-    if (GCM_UNLIKELY(--span->credit == 0)) CreditSpent(span);
+    if (GCM_UNLIKELY(--span->credit <= 0)) CreditSpent(span);
     return true;
   }
 
@@ -96,9 +98,10 @@ class alignas(64) ThreadCache {
     lock_.Unlock();
   }
 
-  // By the sweeper, with the world stopped, after it changed the free bits of a span that this
-  // cache lists. True if the span was taken off its list, because it is empty.
-  bool Relist(Span* span);
+  // By any thread: sweeps a span that this cache owns. False: it does not (any more).
+  bool Sweep(Span* span, Sweeper* sweeper, bool stopped);
+  // With the world stopped: what is allocated next counts as marked.
+  void BlackenCurrent();
 
   BlockedState& blocked() { return blocked_; }
   // Of the thread that has the cache.
@@ -120,6 +123,8 @@ class alignas(64) ThreadCache {
     SpanQueue full;
   };
 
+  bool Relist(Span* span);
+  bool RelistSwept(Span* span);
   void SetCursor(unsigned size_class, Span* span, unsigned word);
   void ClearCursor(unsigned size_class);
   bool Refill(unsigned size_class);

@@ -26,22 +26,28 @@ void AppendLine(const char* path, Message& line) {
   WriteSmallFile(path, WriteMode::kAppend, line.data(), line.size());
 }
 
-// Go's gctrace form. Marking happens with the world stopped here, so the middle of each triple, the
-// concurrent part, is zero, and the first is the whole pause.
+// Go's gctrace form. The first of each triple is the first stop of the world, the middle one what
+// happened beside the program, the last all other stops.
 void TraceLine(const CycleRecord& c, Message& m) {
-  uint64_t now = Max<uint64_t>(c.start + c.pause, 1);
+  uint64_t now = Max<uint64_t>(c.start + c.duration, 1);
   static uint64_t spent = 0;
   spent += c.cpu;
   m.Text("gc ").Decimal(c.number).Text(" @").Fixed(c.start / clock::kMillisecond, 3).Text("s ");
   m.Decimal(spent * 100 / now).Text("%: ");
-  Milliseconds(m, c.pause).Text("+0+0 ms clock, ");
-  Milliseconds(m, c.cpu).Text("+0/0/0+0 ms cpu, ");
+  const uint64_t beside = c.duration > c.pause_total ? c.duration - c.pause_total : 0;
+  Milliseconds(m, c.pause_first).Char('+');
+  Milliseconds(m, c.pause_count > 1 ? beside : 0).Char('+');
+  Milliseconds(m, c.pause_total - c.pause_first).Text(" ms clock, ");
+  Milliseconds(m, Min(c.cpu, c.pause_first)).Text("+0/");
+  Milliseconds(m, c.cpu > c.pause_total ? c.cpu - c.pause_total : 0).Text("/0+");
+  Milliseconds(m, c.pause_total - c.pause_first).Text(" ms cpu, ");
   m.Decimal(MiB(c.heap_before)).Text("->").Decimal(MiB(c.heap_after)).Text("->");
   m.Decimal(MiB(c.heap_marked)).Text(" MB, ").Decimal(MiB(c.heap_goal)).Text(" MB goal, ");
   m.Decimal(MiB(c.stacks_bytes)).Text(" MB stacks, ");
-  m.Decimal(MiB(c.roots_bytes - c.stacks_bytes)).Text(" MB globals, 1 P | reclaimed ");
+  m.Decimal(MiB(c.roots_bytes - c.stacks_bytes)).Text(" MB globals, ");
+  m.Decimal(Max(c.workers, 1u)).Text(" P | reclaimed ");
   m.Decimal(MiB(c.reclaimed_bytes)).Text(" MB in ").Decimal(c.reclaimed_objects);
-  m.Text(" blocks, 0 dirty pages, none");
+  m.Text(" blocks, ").Decimal(c.dirty_pages).Text(" dirty pages, ").Text(NameOf(c.dirty_source));
   if (strcmp(c.reason, "forced") == 0) m.Text(" (forced)");
   if (strcmp(c.reason, "limit") == 0) m.Text(" (limit)");
 }
@@ -50,8 +56,10 @@ void TraceJson(const CycleRecord& c, Message& m) {
   m.Text("{\"cycle\":").Decimal(c.number);
   m.Text(",\"start_s\":").Fixed(c.start / clock::kMicrosecond, 6);
   m.Text(",\"reason\":\"").Text(c.reason);
-  m.Text("\",\"mode\":\"collect\",\"dirty_source\":\"none\",\"threads\":").Decimal(c.threads);
-  m.Text(",\"workers\":0,\"pause_us\":[").Fixed(c.pause, 3);
+  m.Text("\",\"mode\":\"collect\",\"dirty_source\":\"").Text(NameOf(c.dirty_source));
+  m.Text("\",\"threads\":").Decimal(c.threads);
+  m.Text(",\"workers\":").Decimal(c.workers).Text(",\"pause_us\":");
+  for (unsigned i = 0; i < c.pause_count; ++i) m.Char(i == 0 ? '[' : ',').Fixed(c.pauses[i], 3);
   m.Text("],\"mark_ms\":").Fixed(c.mark, 6).Text(",\"sweep_ms\":").Fixed(c.sweep, 6);
   m.Text(",\"cpu_ms\":").Fixed(c.cpu, 6);
   m.Text(",\"heap_before\":").Decimal(c.heap_before);
@@ -59,7 +67,9 @@ void TraceJson(const CycleRecord& c, Message& m) {
   m.Text(",\"heap_goal\":").Decimal(c.heap_goal);
   m.Text(",\"roots_bytes\":").Decimal(c.roots_bytes);
   m.Text(",\"stacks_bytes\":").Decimal(c.stacks_bytes);
-  m.Text(",\"dirty_pages\":0,\"rescanned_bytes\":0,\"marked_objects\":").Decimal(c.marked_objects);
+  m.Text(",\"dirty_pages\":").Decimal(c.dirty_pages);
+  m.Text(",\"rescanned_bytes\":").Decimal(c.rescanned_bytes);
+  m.Text(",\"marked_objects\":").Decimal(c.marked_objects);
   m.Text(",\"reclaimed_objects\":").Decimal(c.reclaimed_objects);
   m.Text(",\"reclaimed_bytes\":").Decimal(c.reclaimed_bytes);
   m.Text(",\"quarantined_bytes\":0,\"released_bytes\":").Decimal(c.released_bytes).Char('}');

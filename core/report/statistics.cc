@@ -51,7 +51,27 @@ void Ledger::AddCycle(const CycleRecord& cycle) {
   gc_cpu_ += cycle.cpu;
   reclaimed_bytes_ += cycle.reclaimed_bytes;
   reclaimed_objects_ += cycle.reclaimed_objects;
-  pauses_.Add(cycle.pause);
+}
+
+void Ledger::AddPause(uint64_t nanoseconds) {
+  LockGuard guard(lock_);
+  pauses_.Add(nanoseconds);
+}
+
+void CycleRecord::AddPause(uint64_t nanoseconds) {
+  pause_total += nanoseconds;
+  if (pause_count == 0) pause_first = nanoseconds;
+  unsigned place = pause_count;
+  if (pause_count == kMostPauses) {
+    place = 0;
+    for (unsigned i = 1; i < kMostPauses; ++i) {
+      if (pauses[i] < pauses[place]) place = i;
+    }
+    if (pauses[place] >= nanoseconds) return;
+  } else {
+    ++pause_count;
+  }
+  pauses[place] = nanoseconds;
 }
 
 Statistics Ledger::Collect() {

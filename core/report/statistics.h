@@ -5,21 +5,33 @@
 #include <atomic>
 
 #include "platform/base.h"
+#include "platform/dirty_pages.h"
 #include "platform/mutex.h"
 
 namespace gcm {
 
 struct CycleRecord {
+  // Stops of the world; when there are more, the longest.
+  static constexpr unsigned kMostPauses = 100;
+  void AddPause(uint64_t nanoseconds);
+
   uint64_t number;
   uint64_t start;      // nanoseconds after the library's start
   const char* reason;  // "growth", "early", "forced", "limit", "interval", "stress", "memory"
   uint64_t threads;    // stopped, with the collecting one
-  uint64_t pause, mark, sweep, cpu;  // nanoseconds
+  uint64_t mark, sweep, cpu;  // nanoseconds
   uint64_t heap_before, heap_after;  // bytes of pages in use
   uint64_t heap_marked, heap_goal;
   uint64_t roots_bytes, stacks_bytes;
   uint64_t marked_objects, reclaimed_objects, reclaimed_bytes;
   uint64_t released_bytes;
+  uint64_t dirty_pages, rescanned_bytes;
+  DirtySource dirty_source = DirtySource::kNone;
+  unsigned workers;
+  uint64_t pauses[kMostPauses];  // nanoseconds
+  unsigned pause_count;
+  uint64_t pause_total, pause_first;
+  uint64_t duration;  // from the beginning to the end
 };
 
 // Pauses by their length: eight steps a doubling, so that a quantile is exact to an eighth.
@@ -51,6 +63,7 @@ class Ledger {
  public:
   void Start();  // the library's start, for the times of the trace
   void AddCycle(const CycleRecord& cycle);
+  void AddPause(uint64_t nanoseconds);
   uint64_t start_time() const { return start_; }
   uint64_t cycles() const { return cycles_; }  // by the collector
   // Walks the heap for what is live. Any thread, not in a signal handler.

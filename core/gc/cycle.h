@@ -1,0 +1,117 @@
+// One collection, in steps of bounded length, so that whoever leads it may stop in between: a thread
+// of our own, which leads it from beginning to end beside the program, or the program's own calls
+// of malloc, a piece each.
+//
+// A concurrent cycle (Boehm, Demers, Shenker 1991, with the late arming of DESIGN section 4):
+//   reset    the mark bits of what is free are set, all others are clear
+//   threads  a short stop: the registers, and where the stacks begin
+//   mark     from all memory of the program, while it runs; nothing is tracked yet
+//   arm      from here on the kernel notes what is written
+//   pass     once over all marked blocks in the order of addresses: what was missed because it
+//            was written while it was being marked is found here
+//   rounds   what was written since is fetched, armed again and scanned, while that shrinks the set
+//   slices   short stops, each of which clears more than the program can write until the next;
+//            the one in which everything is found clean looks at all roots again, and ends it
+//   disarm, sweep
+// The other kind does it all in one stop. Nothing is reclaimed unless the last stop was complete.
+#pragma once
+
+#include "core/gc/mark_team.h"
+#include "core/gc/marker.h"
+#include "core/gc/roots.h"
+#include "core/gc/world.h"
+#include "core/report/statistics.h"
+
+namespace gcm {
+
+class Cycle {
+ public:
+  struct Plan {
+    const char* reason;
+    bool concurrent;   // if the dirty source works
+    unsigned workers;  // that mark while the program runs; at least 1
+    unsigned helpers;  // threads to be made for that, and for the stops
+  };
+  enum class Outcome { kGoesOn, kWaits, kDone, kGivenUp };
+
+  // Memory for what it needs. False: there is none.
+  bool Prepare();
+  void Begin(const Plan& plan);
+  // Words that are eight times an address count, too (core/HOSTS.md, Chez Scheme). For good.
+  void FollowShifted() { marking_.shifted = true; }
+  // What the last cycle that wanted to track found out; true before.
+  bool TracksDirtyPages() const { return tracks_; }
+  bool concurrent() const { return plan_.concurrent; }
+  bool active() const { return stage_ != Stage::kNone; }
+  // Goes on for about `budget` nanoseconds, or until it is over. kWaits: not before wait_until().
+  // The caller is outside of any section, and the only one. What it holds in registers is at
+  // `caller`.
+  Outcome Step(uint64_t budget, RootScanner::Caller caller);
+  uint64_t wait_until() const { return wait_until_; }
+  // Why it was given up; null if it was not.
+  const char* why() const { return why_; }
+  bool for_good() const { return for_good_; }
+  CycleRecord& record() { return record_; }
+  // At the end, by the thread that led it.
+  void End();
+  // Nothing comes of it: in a forked child.
+  void AfterForkInChild();
+
+ private:
+  enum class Stage {
+    kNone, kReset, kThreads, kRoots, kMark, kArm, kPass, kRounds, kSlices, kAtOnce, kDisarm, kSweep
+  };
+  struct Job;
+
+  Outcome GiveUp(const char* why);
+  Outcome StopFailed();
+  bool Stop();
+  void Start();
+  bool Reset(uint64_t deadline);
+  bool LookAtThreads(RootScanner::Caller caller);
+  bool ScanRoots(bool whole);
+  bool Mark(uint64_t deadline, unsigned members);
+  void Overflow();
+  bool Arm(uint64_t deadline);
+  bool Pass(uint64_t deadline);
+  void PassTracked();
+  bool Round(uint64_t deadline, unsigned members, bool* complete);
+  bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
+  void TurnToSweeping();
+  Outcome Slice(RootScanner::Caller caller);
+  bool Complete(RootScanner::Caller caller, bool at_once);
+  Outcome AtOnce(RootScanner::Caller caller);
+  bool AllAtOnce(RootScanner::Caller caller);
+  void StopMarking();
+  bool Disarm(uint64_t deadline);
+  size_t PieceCount() const;
+  Range Piece(size_t i) const;
+
+  Stage stage_ = Stage::kNone;
+  Plan plan_{};
+  const char* why_ = nullptr;
+  bool for_good_ = false;
+  uint64_t wait_until_ = 0;
+  uint64_t stopped_at_ = 0;
+  unsigned failures_ = 0;  // of stops in a row
+  unsigned slices_ = 0;
+  unsigned round_ = 0;
+  uint64_t round_pages_ = 0, last_round_pages_ = 0;
+  size_t piece_ = 0;        // of arming and disarming
+  size_t rounds_piece_ = 0;  // of a round
+  size_t rounds_count_ = 0;
+  bool tracks_ = true;
+  bool stands_ = false;  // the world is stopped until End
+  SpanWalk walk_;
+  Marking marking_;
+  Marker* markers_ = nullptr;  // one for each member
+  MarkTeam team_;
+  RootScanner* roots_ = nullptr;
+  DirtyPages dirty_;
+  PageMap* pages_ = nullptr;   // one for each member, while it lasts
+  bool pages_open_ = false;
+  CycleRecord record_{};
+  uint64_t began_ = 0, mark_began_ = 0, sweep_began_ = 0;
+};
+
+}  // namespace gcm

@@ -1,0 +1,58 @@
+#include "core/heap/span_walk.h"
+
+#include "core/heap/heap.h"
+
+namespace gcm {
+namespace {
+
+constexpr size_t kLooks = 1024;  // under one hold of the lock
+constexpr size_t kResets = 64;
+
+}  // namespace
+
+void SpanWalk::Begin() {
+  extent_ = 0;
+  at_ = 0;
+}
+
+// True: the end was reached.
+template <typename Fn>
+bool SpanWalk::ForSome(size_t capacity, Fn fn) {
+  Unstoppable unstoppable(t_cache);
+  LockGuard guard(heap().pages().lock());
+  const Arena& arena = heap().pages().arena();
+  size_t count = 0, looks = 0;
+  for (; extent_ < arena.extent_count(); ++extent_, at_ = 0) {
+    const Arena::Extent& extent = arena.extent(extent_);
+    at_ = Max(at_, extent.start);
+    while (at_ < extent.ready) {
+      if (count == capacity || ++looks > kLooks) return false;
+      Span* span = arena.tables().SpanAround(at_);
+      if (span == nullptr) {  // taken from the page heap, not yet published: one page at a time
+        at_ += kPageSize;
+        continue;
+      }
+      at_ = span->end();
+      // A span that lies across two adjoining extents belongs to the one that it starts in.
+      if (!span->InUse() || span->start < extent.start) continue;
+      fn(span);
+      ++count;
+    }
+  }
+  return true;
+}
+
+size_t SpanWalk::Take(Seen* out, size_t capacity, bool* over) {
+  size_t count = 0;
+  *over = ForSome(capacity, [&](Span* span) {
+    out[count++] = {span, span->start, span->pages * kPageSize, span->size_class};
+  });
+  *over = *over && count == 0;
+  return count;
+}
+
+bool SpanWalk::ResetSome() {
+  return ForSome(kResets, [](Span* span) { heap().ResetMarks(span); });
+}
+
+}  // namespace gcm

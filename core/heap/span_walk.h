@@ -1,0 +1,33 @@
+// A walk over all spans in bounded pieces, by several threads at once, while the program runs. What
+// is seen of a span is true under the page heap's lock: none is born or given back meanwhile.
+#pragma once
+
+#include "core/heap/span.h"
+
+namespace gcm {
+
+class SpanWalk {
+ public:
+  // A span as it was. Its addresses stay readable, whatever becomes of it.
+  struct Seen {
+    Span* span;
+    uintptr_t start;
+    size_t size;          // bytes
+    unsigned size_class;  // kLargeClass for a large block
+  };
+
+  void Begin();
+  // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more. With
+  // 0 alone there may be.
+  size_t Take(Seen* out, size_t capacity, bool* over);
+  // Calls Heap::ResetMarks for some spans. True: there are no more.
+  bool ResetSome();
+
+ private:
+  template <typename Fn>
+  bool ForSome(size_t capacity, Fn fn);
+  size_t extent_ = 0;
+  uintptr_t at_ = 0;
+};
+
+}  // namespace gcm

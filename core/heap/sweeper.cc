@@ -1,0 +1,154 @@
+#include "core/heap/sweeper.h"
+
+#include <cstring>
+
+#include "core/heap/heap.h"
+#include "platform/clock.h"
+#include "platform/test_skip.h"
+
+namespace gcm {
+namespace {
+
+constexpr size_t kBatch = 64;
+
+// What the program left in a block must not be taken for pointers when the slot is handed out
+// again, uninitialised: a chain of such blocks would keep itself alive.
+void Scrub(uintptr_t slot, size_t size) {
+  memset(PointerTo(slot), heap().poison() ? 0xDB : 0, size);
+}
+
+}  // namespace
+
+bool Sweeper::IsSwept(const Span* span) const {
+  return span->swept.load(std::memory_order_relaxed) == heap().pages().sweep_epoch();
+}
+
+template <typename Use>
+bool Sweeper::SweepSlots(Span* span, Use use) {
+  span->swept.store(heap().pages().sweep_epoch(), std::memory_order_relaxed);
+  const Range range{span->start, span->end()};
+  if (GCM_UNLIKELY(protected_ != nullptr && protected_->Overlaps(range))) return false;
+  const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
+  bool any = false;
+  for (unsigned w = 0; w < span->words; ++w) {
+    // Free bits first: a slot that the owner frees meanwhile was marked.
+    const uint64_t free =
+        LoadRelaxed(&span->free_bits()[w]) | span->remote_bits()[w].load(std::memory_order_relaxed);
+    const uint64_t garbage =
+        ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
+    if (garbage == 0) continue;
+    for (uint64_t rest = garbage; rest != 0; rest &= rest - 1) {
+      unsigned index = w * 64 + static_cast<unsigned>(__builtin_ctzll(rest));
+      Scrub(span->start + uintptr_t{index} * span->slot_size, span->slot_size);
+    }
+    const auto count = static_cast<unsigned>(__builtin_popcountll(garbage));
+    objects_.fetch_add(count, std::memory_order_relaxed);
+    bytes_.fetch_add(uint64_t{count} * span->slot_size, std::memory_order_relaxed);
+    use(w, garbage);
+    any = true;
+  }
+  return any;
+}
+
+void Sweeper::Begin(const ProtectedRanges* protected_ranges) {
+  protected_ = protected_ranges;
+  heap().pages().NextSweepEpoch();
+  objects_.store(0, std::memory_order_relaxed);
+  bytes_.store(0, std::memory_order_relaxed);
+  walk_.Begin();
+  if (!Skips(Skip::black)) {
+    heap().registry().ForEach([](ThreadCache* cache) { cache->BlackenCurrent(); });
+  }
+}
+
+void Sweeper::SweepBeforeUse(Span* span) {
+  if (IsSwept(span) || Skips(Skip::black)) return;
+  SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+    StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
+  });
+}
+
+bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
+  LockGuard guard(lock_);
+  const uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+  if (owner != AddressOf(this)) return false;
+  if (!span->InUse() || sweeper->IsSwept(span)) return true;
+  if (stopped) {
+    bool changed = heap().FoldRemote(span);
+    changed |= sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+      StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
+    });
+    if (changed && Relist(span)) heap().pages().Free(span);
+    return true;
+  }
+  const bool found = sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+    // pairs with: the exchange in FoldRemote
+    span->remote_bits()[w].fetch_or(garbage, std::memory_order_release);
+  });
+  if (found && RelistSwept(span)) heap().pages().Free(span);
+  return true;
+}
+
+void Sweeper::SweepLarge(Span* span) {
+  PageHeap& pages = heap().pages();
+  LockGuard guard(pages.lock());
+  if (!span->InUse() || !span->large() || IsSwept(span)) return;
+  span->swept.store(pages.sweep_epoch(), std::memory_order_relaxed);
+  if ((pages.arena().tables().MarkBits(span->start)[0].load(std::memory_order_relaxed) & 1) != 0)
+    return;
+  if (protected_ != nullptr && protected_->Overlaps({span->start, span->end()})) return;
+  objects_.fetch_add(1, std::memory_order_relaxed);
+  bytes_.fetch_add(span->BlockSize(), std::memory_order_relaxed);
+  if (heap().poison()) memset(PointerTo(span->start), 0xDB, span->BlockSize());
+  pages.FreeLocked(span, clock::Coarse());
+}
+
+// False: the span's owner changes at this moment, and is to be asked again.
+bool Sweeper::SweepOne(Span* span, bool stopped) {
+  if (!span->InUse() || IsSwept(span)) return true;
+  if (span->large()) {
+    SweepLarge(span);
+    return true;
+  }
+  // pairs with: the releases in CentralLists
+  const uintptr_t owner = span->owner.load(std::memory_order_acquire) & ~kOwnerCareful;
+  if (owner == kOwnerLeaving) return true;
+  if (owner == 0) return heap().central().Sweep(span, this);
+  return PointerTo<ThreadCache>(owner)->Sweep(span, this, stopped);
+}
+
+bool CentralLists::Sweep(Span* span, Sweeper* sweeper) {
+  const unsigned size_class = LoadRelaxed(&span->size_class);
+  if (size_class >= kClasses) return !span->InUse();
+  List& list = lists_[size_class];
+  bool empty;
+  {
+    LockGuard guard(list.lock);
+    if (!IsUnowned(span, size_class)) return !span->InUse();
+    if (sweeper->IsSwept(span)) return true;
+    bool changed = heap().FoldRemote(span);
+    changed |= sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+      StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
+    });
+    empty = changed && ListByFree(list, span);
+  }
+  if (empty) heap().pages().Free(span);
+  return true;
+}
+
+bool Sweeper::Step(uint64_t deadline, bool stopped) {
+  Unstoppable unstoppable(t_cache);
+  SpanWalk::Seen batch[kBatch];
+  do {
+    bool over;
+    const size_t n = walk_.Take(batch, kBatch, &over);
+    if (over) return true;
+    for (size_t i = 0; i < n; ++i) {
+      while (!SweepOne(batch[i].span, stopped)) {
+      }
+    }
+  } while (clock::Now() < deadline);
+  return false;
+}
+
+}  // namespace gcm
