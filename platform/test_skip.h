@@ -36,6 +36,9 @@ namespace gcm {
   X(mq_notify)        /* values of message queues' notifications */                         \
   X(protected_blocks) /* the contents of blocks that are protected against reading */       \
   X(large_blocks)     /* the contents of large blocks */                                    \
+  /* Dirty tracking. */                                                                     \
+  X(dirty) /* no page is reported as written */                                             \
+  X(rearm) /* a page that was fetched and re-armed is never reported again */               \
   /* Descriptors, /proc, forks. */                                                          \
   X(apart)       /* nothing is done with a descriptor table of its own */                   \
   X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \
