@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "platform/dirty_softdirty.h"
 #include "platform/dirty_uffd.h"
 #include "platform/memory.h"
 #include "platform/proc.h"
@@ -116,6 +117,11 @@ bool DirtyPages::Open(DirtySource source) {
       if ((proven_ & bit) == 0 && !dirty_uffd::Prove(tracker_)) break;
       proven_ |= bit;
       return true;
+    case DirtySource::kSoftDirty:
+      if (!dirty_softdirty::Open(&tracker_)) return false;
+      if ((proven_ & bit) == 0 && !dirty_softdirty::Prove(tracker_)) break;
+      proven_ |= bit;
+      return true;
     default:
       return false;
   }
@@ -124,12 +130,15 @@ bool DirtyPages::Open(DirtySource source) {
   return false;
 }
 
-bool DirtyPages::StillWorks() const { return tracker_.HasFd() && tracker_.HasPagemap(); }
+bool DirtyPages::StillWorks() const {
+  return tracker_.HasPagemap() && (source_ == DirtySource::kSoftDirty || tracker_.HasFd());
+}
 
 DirtySource DirtyPages::Start(DirtySource wanted) {
   const bool in_force =
       source_ != DirtySource::kNone &&
       (wanted == source_ || (wanted == DirtySource::kAuto && source_ != DirtySource::kMprotect));
+  tracker_.armed = dirty::Armed::kNo;
   if (in_force && StillWorks()) return source_;
   Stop();
   for (DirtySource source : {DirtySource::kUffd, DirtySource::kSoftDirty, DirtySource::kMprotect}) {
@@ -152,6 +161,8 @@ bool DirtyPages::Track(Range range) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Track(tracker_, range);
+    case DirtySource::kSoftDirty:
+      return true;
     default:
       return false;
   }
@@ -173,6 +184,8 @@ bool DirtyPages::Arm(Range range) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Arm(tracker_, range);
+    case DirtySource::kSoftDirty:
+      return dirty_softdirty::Arm(&tracker_);
     default:
       return false;
   }
@@ -182,6 +195,8 @@ void DirtyPages::Disarm(Range range) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Disarm(tracker_, range);
+    case DirtySource::kSoftDirty:
+      return dirty_softdirty::Disarm(&tracker_);
     default:
       return;
   }
@@ -199,6 +214,8 @@ uintptr_t DirtyPages::Fetch(Range range, bool rearm, Visit fn, void* data) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Fetch(tracker_, range, rearm, fn, data);
+    case DirtySource::kSoftDirty:
+      return dirty_softdirty::Fetch(tracker_, range, fn, data);
     default:
       if (range.lo < range.hi) fn(data, range);
       return range.hi;

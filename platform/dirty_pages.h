@@ -25,13 +25,17 @@ const char* NameOf(DirtySource source);  // as SPEC section 5 writes them
 
 namespace dirty {
 
+// Of the whole process; kNoMore: not before the next Start.
+enum class Armed : uint8_t { kNo, kYes, kNoMore };
+
 // The descriptors of a source, each with what it was when it was opened: they lie in the program's
 // table.
 struct Tracker {
-  int fd = -1;       // userfaultfd, or clear_refs
+  int fd = -1;       // userfaultfd
   int pagemap = -1;  // /proc/self/pagemap
   descriptor::Identity fd_identity{};
   descriptor::Identity pagemap_identity{};
+  Armed armed = Armed::kNo;  // kSoftDirty
 
   bool HasFd() const { return fd >= 0 && descriptor::IsSame(fd, fd_identity); }
   bool HasPagemap() const { return pagemap >= 0 && descriptor::IsSame(pagemap, pagemap_identity); }
