@@ -22,8 +22,10 @@ int Open(int directory, const char* path, int flags) {
   do {
     fd = Syscall(SYS_openat, directory, path, flags | O_CLOEXEC, 0666);
   } while (fd == -EINTR);
-  return fd < 0 ? static_cast<int>(fd) : MoveUp(static_cast<int>(fd), kFloor);
+  return fd < 0 ? static_cast<int>(fd) : MoveUp(static_cast<int>(fd));
 }
+
+int MoveUp(int fd) { return MoveUp(fd, kFloor); }
 
 int MoveUp(int fd, int floor) {
   if (fd >= floor || Skips(Skip::high)) return fd;

@@ -18,6 +18,9 @@ int Open(int directory, const char* path, int flags);
 // Moves a descriptor to the lowest free number from `floor` on, if there is one.
 int MoveUp(int fd, int floor);
 
+// Moves what another call has opened to where ours lie.
+int MoveUp(int fd);
+
 // What a descriptor refers to.
 struct Identity {
   uint64_t device = 0;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "platform/memory.h"
+#include "platform/pagemap_scan.h"
 #include "platform/syscall.h"
 #include "platform/test_skip.h"
 
@@ -27,15 +28,6 @@ bool IsDevice(const char* path) {
   return !StartsWith(path, "/dev/shm/") && !StartsWith(path, "/dev/zero") &&
          !StartsWith(path, "/dev/hugepages");
 }
-
-// <linux/fs.h> of Linux 6.7; Debian 12's headers are older.
-struct ScanArgument {
-  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, struct pm_scan_arg)
-constexpr uint64_t kIsFile = 1 << 2, kIsPresent = 1 << 3, kIsSwapped = 1 << 4, kIsZero = 1 << 5,
-                   kIsGuard = 1 << 8;
 
 // Bits of an entry of pagemap.
 constexpr uint64_t kEntryPresent = uint64_t{1} << 63, kEntrySwapped = uint64_t{1} << 62,
@@ -145,21 +137,22 @@ bool PageMap::ScanByIoctl(Range within, uintptr_t ahead, Range* run) {
       if (answered_.hi >= within.hi) return false;
       within.lo = answered_.hi;
     }
-    ScanArgument scan{};
+    pagemap_scan::Argument scan{};
     scan.size = sizeof(scan);
     scan.start = within.lo;
     scan.end = ahead;
     scan.vec = AddressOf(regions_);
     scan.vec_len = kBatch;
-    const uint64_t unwanted = of_ == Of::kOwnData ? kIsFile | kIsZero : 0;
+    const uint64_t unwanted =
+        of_ == Of::kOwnData ? pagemap_scan::kIsFile | pagemap_scan::kIsZero : 0;
     // Guard regions count as swapped out; since Linux 6.15 they can be told.
-    static std::atomic<uint64_t> guard{kIsGuard};
+    static std::atomic<uint64_t> guard{pagemap_scan::kIsGuard};
     scan.category_mask = unwanted | guard.load(std::memory_order_relaxed);
     scan.category_inverted = scan.category_mask;
-    scan.category_anyof_mask = kIsPresent | kIsSwapped;
-    scan.return_mask = kIsPresent;
-    long n = Syscall(SYS_ioctl, file_.fd(), kPagemapScan, &scan);
-    if (n == -EINVAL && (scan.category_mask & kIsGuard) != 0) {
+    scan.category_anyof_mask = pagemap_scan::kIsPresent | pagemap_scan::kIsSwapped;
+    scan.return_mask = pagemap_scan::kIsPresent;
+    long n = Syscall(SYS_ioctl, file_.fd(), pagemap_scan::kRequest, &scan);
+    if (n == -EINVAL && (scan.category_mask & pagemap_scan::kIsGuard) != 0) {
       guard.store(0, std::memory_order_relaxed);
       continue;
     }

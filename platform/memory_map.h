@@ -4,6 +4,7 @@
 
 #include "platform/base.h"
 #include "platform/file.h"
+#include "platform/pagemap_scan.h"
 
 namespace gcm {
 
@@ -80,10 +81,7 @@ class PageMap {
   bool ioctl_works_ = true;
   // The answers to one system call, for the runs that follow.
   static constexpr size_t kBatch = 512;
-  struct Region {
-    uint64_t start, end, categories;
-  };
-  Region regions_[kBatch];
+  pagemap_scan::Region regions_[kBatch];
   size_t count_ = 0;
   size_t next_ = 0;
   Range answered_{};

@@ -38,6 +38,9 @@ namespace gcm {
   X(large_blocks)     /* the contents of large blocks */                                    \
   X(track)            /* the dirty source tracks nothing */                                   \
   X(black)            /* what is handed out during a sweep is not marked before */         \
+  /* Dirty tracking. */                                                                     \
+  X(dirty) /* no page is reported as written */                                             \
+  X(rearm) /* a page that was fetched and re-armed is never reported again */               \
   /* Descriptors, /proc, forks. */                                                          \
   X(apart)       /* nothing is done with a descriptor table of its own */                   \
   X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \

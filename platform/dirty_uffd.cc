@@ -1,0 +1,263 @@
+#include "platform/dirty_uffd.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include <cerrno>
+
+#include "platform/memory.h"
+#include "platform/pagemap_scan.h"
+#include "platform/syscall.h"
+
+namespace gcm::dirty_uffd {
+namespace {
+
+using dirty::Tracker;
+using pagemap_scan::Argument;
+using pagemap_scan::Region;
+
+// <linux/userfaultfd.h> of Linux 6.7.
+constexpr uint64_t kFeatureHugetlbfsShmem = 1 << 12, kFeatureUnpopulated = 1 << 13,
+                   kFeatureAsync = 1 << 15;
+
+// Memory whose pages are changed under one hold of the kernel's locks: some 0.1 to 0.4 ms.
+constexpr size_t kPiece = 16 * kMiB;
+// As much is asked at once: where one mapping is not tracked, all that is mapped in it counts as
+// written.
+constexpr size_t kAsked = 64 * kMiB;
+// Of a scan's answers, on the stack.
+constexpr size_t kBatch = 256;
+
+// Ranges behind one another, each of at most `step` bytes, by multiples of it.
+class Pieces {
+ public:
+  Pieces(Range range, size_t step) : rest_(range), step_(step) {}
+  bool Next(Range* piece) {
+    if (rest_.lo >= rest_.hi) return false;
+    *piece = {rest_.lo, Min<uintptr_t>(RoundDown(rest_.lo, step_) + step_, rest_.hi)};
+    rest_.lo = piece->hi;
+    return true;
+  }
+
+ private:
+  Range rest_;
+  const size_t step_;
+};
+
+// Runs of pages that were written; with `flags` kProtect they are clean again. Where this kernel's
+// walk is quickest for: pages that are not there, and have not been protected, are taken along.
+long ScanWritten(int pagemap, Range range, uint64_t flags, Region* regions, size_t count,
+                 uintptr_t* reached) {
+  Argument scan{};
+  scan.size = sizeof(scan);
+  scan.flags = flags | pagemap_scan::kCheckTracked;
+  scan.start = range.lo;
+  scan.end = range.hi;
+  scan.vec = AddressOf(regions);
+  scan.vec_len = count;
+  scan.category_mask = scan.return_mask = pagemap_scan::kWritten;
+  const long n = Syscall(SYS_ioctl, pagemap, pagemap_scan::kRequest, &scan);
+  *reached = scan.walk_end;
+  return n;
+}
+
+// Protects what is present. Unlike UFFDIO_WRITEPROTECT it makes no page tables where nothing is,
+// and takes half the time.
+bool Protect(int pagemap, Range range) {
+  uintptr_t reached;
+  return ScanWritten(pagemap, range, pagemap_scan::kProtect, nullptr, 0, &reached) >= 0;
+}
+
+// Runs fn for each run of mapped memory of the range; all of it, or what is tracked. False: fn has
+// returned false, or nothing can be told of what is left, which `rest` then holds.
+template <typename Fn>
+GCM_NOINLINE bool ForEachMapped(int pagemap, Range range, bool tracked, Range* rest, Fn fn) {
+  Region regions[32];
+  *rest = range;
+  while (rest->lo < rest->hi) {
+    Argument scan{};
+    scan.size = sizeof(scan);
+    scan.start = rest->lo;
+    scan.end = rest->hi;
+    scan.vec = AddressOf(regions);
+    scan.vec_len = sizeof(regions) / sizeof(regions[0]);
+    if (tracked) scan.category_mask = pagemap_scan::kTracked;
+    const long n = Syscall(SYS_ioctl, pagemap, pagemap_scan::kRequest, &scan);
+    if (n < 0 || scan.walk_end <= rest->lo) return false;
+    for (long i = 0; i < n; ++i) {
+      if (!fn(Range{regions[i].start, regions[i].end})) return false;
+    }
+    rest->lo = Min<uintptr_t>(scan.walk_end, range.hi);
+  }
+  return true;
+}
+
+bool Unprotect(int fd, Range range) {
+  uffdio_writeprotect argument{};
+  argument.range = {range.lo, range.size()};
+  for (;;) {
+    const long result = Syscall(SYS_ioctl, fd, UFFDIO_WRITEPROTECT, &argument);
+    if (result != -EAGAIN) return result == 0;
+  }
+}
+
+bool Unregister(int fd, Range range) {
+  uffdio_range argument{range.lo, range.size()};
+  return Syscall(SYS_ioctl, fd, UFFDIO_UNREGISTER, &argument) == 0;
+}
+
+// Applies `change` in pieces. One that holds anything that is not ours is refused as a whole.
+void Change(const Tracker& tracker, Range range, bool (*change)(int fd, Range range)) {
+  if (!tracker.HasFd()) return;
+  Pieces pieces(range, kPiece);
+  for (Range piece; pieces.Next(&piece);) {
+    if (change(tracker.fd, piece)) continue;
+    Range rest;
+    ForEachMapped(tracker.pagemap, piece, true, &rest, [&](Range tracked) {
+      change(tracker.fd, tracked);
+      return true;
+    });
+  }
+}
+
+// What is mapped of a range of which nothing is known. Returns false when fn has.
+bool ReportMapped(int pagemap, Range range, dirty::Visit fn, void* data, uintptr_t* reached) {
+  bool goes_on = true;
+  Range rest;
+  const bool whole = ForEachMapped(pagemap, range, false, &rest, [&](Range run) {
+    *reached = run.hi;
+    goes_on = fn(data, run);
+    return goes_on;
+  });
+  if (!goes_on) return false;
+  if (!whole) goes_on = fn(data, rest);
+  *reached = range.hi;
+  return goes_on;
+}
+
+}  // namespace
+
+bool Open(Tracker* tracker) {
+  const long fd = Syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+  if (fd < 0) return false;
+  tracker->fd = descriptor::MoveUp(static_cast<int>(fd));
+  bool ok = descriptor::Identify(tracker->fd, &tracker->fd_identity);
+  uffdio_api api{};
+  api.api = UFFD_API;
+  api.features = kFeatureAsync | kFeatureUnpopulated | kFeatureHugetlbfsShmem;
+  if (ok && Syscall(SYS_ioctl, tracker->fd, UFFDIO_API, &api) != 0) {
+    api = {};
+    api.api = UFFD_API;
+    api.features = kFeatureAsync | kFeatureUnpopulated;
+    ok = Syscall(SYS_ioctl, tracker->fd, UFFDIO_API, &api) == 0;
+  }
+  if (ok && tracker->OpenPagemap()) return true;
+  tracker->Close();
+  return false;
+}
+
+bool Track(const Tracker& tracker, Range range) {
+  if (!tracker.HasFd()) return false;
+  uffdio_register argument{};
+  argument.range = {range.lo, range.size()};
+  argument.mode = UFFDIO_REGISTER_MODE_WP;
+  if (Syscall(SYS_ioctl, tracker.fd, UFFDIO_REGISTER, &argument) == 0) return true;
+  Untrack(tracker, range);  // part of it may have been taken
+  return false;
+}
+
+void Untrack(const Tracker& tracker, Range range) { Change(tracker, range, Unregister); }
+
+bool Arm(const Tracker& tracker, Range range) {
+  if (!tracker.HasFd() || !tracker.HasPagemap()) return false;
+  Pieces pieces(range, kPiece);
+  for (Range piece; pieces.Next(&piece);) {
+    if (Protect(tracker.pagemap, piece)) continue;
+    Disarm(tracker, range);
+    return false;
+  }
+  return true;
+}
+
+void Disarm(const Tracker& tracker, Range range) { Change(tracker, range, Unprotect); }
+
+uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn, void* data) {
+  // A forked child's copy of the lost userfaultfd may keep the tracking alive, unchangeable.
+  if (!tracker.HasFd() || !tracker.HasPagemap()) {
+    if (range.lo < range.hi) fn(data, range);
+    return range.hi;
+  }
+  Region regions[kBatch];
+  Pieces pieces(range, kAsked);
+  for (Range piece; pieces.Next(&piece);) {
+    while (piece.lo < piece.hi) {
+      uintptr_t reached = piece.hi;
+      const long n = ScanWritten(tracker.pagemap, piece, rearm ? pagemap_scan::kProtect : 0,
+                                 regions, kBatch, &reached);
+      if (n < 0 || reached <= piece.lo) {
+        // Some of it may be clean again, and has not been told.
+        if (!ReportMapped(tracker.pagemap, piece, fn, data, &reached)) return reached;
+        break;
+      }
+      for (long i = 0; i < n; ++i) {
+        if (fn(data, {regions[i].start, regions[i].end})) continue;
+        const uintptr_t last = regions[i].end;
+        for (++i; rearm && i < n; ++i) Disarm(tracker, {regions[i].start, regions[i].end});
+        return last;
+      }
+      piece.lo = reached;
+    }
+  }
+  return range.hi;
+}
+
+namespace {
+
+// The pages of a few that a fetch reports, a bit each.
+unsigned Fetched(const Tracker& tracker, Range range, bool rearm) {
+  struct Found {
+    uintptr_t lo;
+    unsigned pages;
+  } found{range.lo, 0};
+  auto note = [](void* data, Range run) {
+    auto* f = static_cast<Found*>(data);
+    const size_t page = memory::PageSize();
+    for (uintptr_t at = run.lo; at < run.hi; at += page) f->pages |= 1u << (at - f->lo) / page;
+    return true;
+  };
+  const uintptr_t reached = Fetch(tracker, range, rearm, note, &found);
+  return reached == range.hi ? found.pages : ~0u;
+}
+
+bool ProveOn(const Tracker& tracker, Range range) {
+  const size_t page = memory::PageSize();
+  for (uintptr_t at = range.lo; at < range.hi; at += page) StoreRelaxed(PointerTo<int>(at), 1);
+  if (!Track(tracker, range) || !Arm(tracker, range)) return false;
+  if (Fetched(tracker, range, false) != 0) return false;
+  StoreRelaxed(PointerTo<int>(range.lo + page), 2);
+  if (Fetched(tracker, range, false) != 1u << 1) return false;
+  if (Fetched(tracker, range, true) != 1u << 1) return false;
+  if (Fetched(tracker, range, true) != 0) return false;
+  StoreRelaxed(PointerTo<int>(range.lo + page), 3);
+  // The kernel's own write.
+  if (Syscall(SYS_clock_gettime, CLOCK_MONOTONIC, range.lo + 2 * page) != 0) return false;
+  if (Fetched(tracker, range, true) != (1u << 1 | 1u << 2)) return false;
+  if (Fetched(tracker, range, false) != 0) return false;
+  Untrack(tracker, range);
+  return Fetched(tracker, range, false) == 0xf;
+}
+
+}  // namespace
+
+bool Prove(const Tracker& tracker) {
+  const size_t size = 4 * memory::PageSize();
+  const uintptr_t at = memory::Map(size, "gcmalloc: dirty tracking's trial");
+  if (at == 0) return false;
+  const bool works = ProveOn(tracker, {at, at + size});
+  memory::Release(at, size);
+  return works;
+}
+
+}  // namespace gcm::dirty_uffd
