@@ -90,6 +90,7 @@ constexpr unsigned kMost = 64;
 std::atomic<std::atomic<uint32_t>*> g_threads[kMost];  // written under g_lock
 Mutex g_lock;
 GCM_TLS bool t_here = false;
+bool g_keeps_standard_error = false;
 
 // Where the C library keeps, in a thread's control block, what compilers take from it: the address
 // of the block itself, the stack protector's canary, the guard of saved pointers. The storage of
@@ -123,6 +124,12 @@ bool StorageSuffices() {
 // keep its files open. What is kept of /proc is copied.
 bool LeaveDescriptors() {
   const int kept = proc::KeptNumber();
+  if (g_keeps_standard_error) {
+    if (Syscall(SYS_close_range, Max(kept, 2) + 1, ~0u, CLOSE_RANGE_UNSHARE) != 0) return false;
+    Syscall(SYS_close_range, 0, 1, 0);
+    if (kept > 3) Syscall(SYS_close_range, 3, kept - 1, 0);
+    return true;
+  }
   if (kept < 0) return Syscall(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
   if (Syscall(SYS_close_range, kept + 1, ~0u, CLOSE_RANGE_UNSHARE) != 0) return false;
   return kept == 0 || Syscall(SYS_close_range, 0, kept - 1, 0) == 0;
@@ -148,6 +155,8 @@ bool OwnThread::IsOne(int tid) {
   }
   return false;
 }
+
+void OwnThread::KeepStandardError() { g_keeps_standard_error = true; }
 
 bool OwnThread::IsHere() { return t_here; }
 

@@ -26,6 +26,9 @@ class OwnThread {
   void Join();
   bool running() const { return tid_.load(std::memory_order_relaxed) != 0; }
 
+  // Threads from now on can write to the standard error, and keep it open as long as they run.
+  static void KeepStandardError();
+
   // How many run, whether one of them has the number, or is the caller.
   static unsigned Count();
   static bool IsOne(int tid);

@@ -40,6 +40,7 @@ void Collector::Start() {
   ledger().Start();
   blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
+  if (o.trace_stderr) OwnThread::KeepStandardError();
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);

@@ -6,6 +6,7 @@
 
 #include "core/heap/heap.h"
 #include "platform/clock.h"
+#include "platform/own_thread.h"
 #include "platform/mutex.h"
 #include "platform/process.h"
 #include "platform/registers.h"
@@ -286,7 +287,7 @@ bool World::Stop(const char** why) {
   g_threads.Clear();
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
   // While there is one thread, nobody else can make a second one: no handler is installed.
-  if (process::ThreadCount() == 1) return true;
+  if (!OwnThread::IsHere() && process::ThreadCount() == 1) return true;
   Unstoppable::park.store(ParkHere, std::memory_order_relaxed);
   if (!stop_signal::IsInstalled() && !stop_signal::Install(OnStop)) {
     return Fail(why, "no signal handler can be installed");
