@@ -93,5 +93,5 @@ run: all
 clean:
 	rm -rf $(OUT)
 
-include tests/tests.mk
+include tests/tests.mk bench/gc/bench.mk
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
