@@ -34,10 +34,15 @@ class Workload:
     arguments: Tuple[str, ...]
     allocators: Tuple[str, ...]
     environment: Dict[str, str] = field(default_factory=dict)
+    rounds: int = 1 << 30  # what varies little between rounds has fewer
 
 
-# Look-ups for each replacement: so many that a tenth of the full number of replacements is left.
-TENTH_LOOKUPS = 16
+# Look-ups for each replacement: so many that about a tenth of bdwgc's replacements at full speed is left.
+TENTH_LOOKUPS = 64
+# At a tenth of the rate a heap takes minutes to grow by its own size; this lets collections fall into the phase.
+TENTH = {"GCMALLOC_PERCENT": "10"}
+# The graph's phase lasts longer: its live heap has to be lost about once or twice for collections to fall into it.
+GRAPH_FACTOR = 4
 IN_C = (OURS, OFF, BDWGC, INCREMENTAL, GLIBC)
 # One marker, so that rates are those of a core; only bdwgc reads it.
 ONE_MARKER = {"GC_MARKERS": "1"}
@@ -45,25 +50,26 @@ ONE_MARKER = {"GC_MARKERS": "1"}
 
 def workloads(size, seconds, depth):
     """Name to Workload; `size` is that of the graph in MiB."""
-    size_text, seconds_text = f"{size:g}", f"{seconds:g}"
-    graph = ("--size", size_text, "--seconds", seconds_text)
-    mark = ("--size", size_text)
+    seconds_text = f"{seconds:g}"
+    mark = ("--size", f"{size:g}")
+    graph = mark + ("--seconds", f"{seconds * GRAPH_FACTOR:g}")
     blocks = f"{size:g} MiB of blocks without pointers, of "
     return {
         "graph": Workload("graph", f"{size:g} MiB of linked 64-byte nodes; random ones are replaced at full speed",
                           graph, IN_C + (GO,)),
-        "graph-tenth": Workload("graph", f"the same with {TENTH_LOOKUPS} look-ups for each replacement",
-                                graph + ("--lookups", str(TENTH_LOOKUPS)), (OURS, OFF)),
+        "graph-tenth": Workload("graph", f"the same with {TENTH_LOOKUPS} look-ups for each replacement, and "
+                                "GCMALLOC_PERCENT=10, so that collections fall into the phase",
+                                graph + ("--lookups", str(TENTH_LOOKUPS)), (OURS, OFF), TENTH),
         "trees": Workload("trees", f"binary trees of depth {depth}", ("--depth", str(depth)), IN_C + (GO,)),
         "table": Workload("table", f"a table of pointers to small blocks, {size / 4:g} MiB in all; random slots are overwritten",
                           ("--size", f"{size / 4:g}", "--seconds", seconds_text), IN_C),
         "leak": Workload("leak", f"{size / 64:g} MiB live, 64 MiB/s lost at a steady rate, nine of ten blocks freed",
-                         ("--size", f"{size / 64:g}", "--seconds", seconds_text), IN_C),
+                         ("--size", f"{size / 64:g}", "--seconds", seconds_text), IN_C, rounds=2),
         "mark-linked": Workload("markrate", f"full collections of {size:g} MiB of linked 64-byte nodes", mark,
-                                (OURS, BDWGC), ONE_MARKER),
+                                (OURS, BDWGC), ONE_MARKER, 2),
         "mark-64k": Workload("markrate", "full collections of " + blocks + "64 KiB",
-                             mark + ("--linked", "0", "--block", "64"), (OURS, BDWGC), ONE_MARKER),
+                             mark + ("--linked", "0", "--block", "64"), (OURS, BDWGC), ONE_MARKER, 2),
         "mark-1m": Workload("markrate", "full collections of " + blocks + "1 MiB",
-                            mark + ("--linked", "0", "--block", "1024"), (OURS, BDWGC), ONE_MARKER),
-        "limits": Workload("limits", "what a core of this machine can do", mark, (MACHINE,)),
+                            mark + ("--linked", "0", "--block", "1024"), (OURS, BDWGC), ONE_MARKER, 2),
+        "limits": Workload("limits", "what a core of this machine can do", mark, (MACHINE,), rounds=2),
     }

@@ -4,11 +4,11 @@ line for every allocator. Times are on a logarithmic scale. Pure; returns text.
 
 import math
 
-from allocators import ALLOCATORS
+from allocators import ALLOCATORS, MACHINE
 from drawing import head, line, text
 from units import MIB, axis_ticks, human_bytes, human_micros, tick_label
 
-WIDTH, LEFT, GAP, PANEL = 1240, 118, 26, 254
+WIDTH, LEFT, GAP, PANEL = 1264, 118, 34, 252
 TOP, ROW, TITLE, AXIS = 96, 22, 46, 40
 COLOURS = ("#d4600c", "#e8a36a", "#0969da", "#7fb2ee", "#59636e", "#1a7f37")
 STYLE = """
@@ -27,9 +27,12 @@ class Panel:
         self.left, self.top, self.bottom = LEFT + number * (PANEL + GAP), top, top + rows * ROW
         self.parts = [text(self.left, top - 8, title, "soft small")]
 
-    def _tick(self, x, label):
-        self.parts.append(line(x, self.top, x, self.bottom, "grid"))
-        self.parts.append(text(x, self.bottom + 14, label, "soft small", "middle"))
+    def _ticks(self, places):
+        """Lines with labels; those at the ends stay within the panel."""
+        for number, (x, label) in enumerate(places):
+            anchor = "start" if number == 0 else "end" if number + 1 == len(places) else "middle"
+            self.parts.append(line(x, self.top, x, self.bottom, "grid"))
+            self.parts.append(text(x, self.bottom + 14, label, "soft small", anchor))
 
     def middle(self, row):
         """The height of a row."""
@@ -43,8 +46,9 @@ class Panel:
 
         def x(value):
             return self.left + (math.log10(max(value, 10 ** low)) - low) / (high - low) * PANEL
-        for power in range(low, high + 1):
-            self._tick(x(10 ** power), human_micros(10 ** power))
+        # Labels are wide: where there are many powers of ten, every other one has its name.
+        powers = range(low, high + 1)
+        self._ticks([(x(10 ** p), human_micros(10 ** p) if len(powers) < 7 or (p - low) % 2 == 0 else "") for p in powers])
         for row, (allocator, quantiles) in enumerate(cells):
             y, marks = self.middle(row), [v for v in quantiles if v is not None]
             if not marks:
@@ -61,8 +65,7 @@ class Panel:
 
         def x(value):
             return self.left + value / scale / ticks[-1] * PANEL
-        for value in ticks:
-            self._tick(x(value * scale), tick_label(value))
+        self._ticks([(x(value * scale), tick_label(value)) for value in ticks])
         for row, (allocator, value) in enumerate(cells):
             y = self.middle(row)
             if value is None:
@@ -91,8 +94,26 @@ def _row(top, cells):
     return parts + [p for panel in panels for p in panel.parts]
 
 
+MARKING = (("mark-linked", 0, "objects_per_s", 1e6, "million linked objects/s, a core; line: the machine's limit"),
+           ("mark-64k", 1, "bytes_per_s", 1e9, "GB/s of 64 KiB blocks; line: limit"),
+           ("mark-1m", 1, "bytes_per_s", 1e9, "GB/s of 1 MiB blocks; line: limit"))
+
+
+def _marking(top, summaries):
+    """Mark rates: (parts, number of rows)."""
+    limits = summaries[("limits", MACHINE)].limits if ("limits", MACHINE) in summaries else {}
+    names = [a for a in ALLOCATORS if any((w, a) in summaries for w, *_ in MARKING)]
+    parts = []
+    for number, (workload, index, limit, scale, title) in enumerate(MARKING):
+        cells = [(a, summaries[(workload, a)].rates[index] if (workload, a) in summaries else None) for a in names]
+        panel = Panel(number, top, len(names), title)
+        panel.bars(cells, scale, lambda v, scale=scale: f"{v / scale:.3g}", limits.get(limit))
+        parts += panel.parts + [text(LEFT - 10, panel.middle(n) + 4, a, "ink small", "end") for n, a in enumerate(names)]
+    return parts, len(names)
+
+
 def draw(title, subtitle, workloads, summaries):
-    """The SVG text; only workloads that have a measured phase are drawn."""
+    """The SVG text: workloads that have a measured phase, then mark rates."""
     body, top = [], TOP
     for name, workload in workloads.items():
         cells = [(a, summaries[(name, a)]) for a in workload.allocators if (name, a) in summaries]
@@ -101,6 +122,10 @@ def draw(title, subtitle, workloads, summaries):
         body.append(text(LEFT, top, f"{name}: {workload.title}"))
         body += _row(top + TITLE - 10, cells)
         top += TITLE + len(cells) * ROW + AXIS
+    marking, rows = _marking(top + TITLE - 10, summaries)
+    if rows:
+        body += [text(LEFT, top, "mark rates")] + marking
+        top += TITLE + rows * ROW + AXIS
     parts = head(WIDTH, top, title, STYLE)
     parts += [text(LEFT, 34, title, "ink title"), text(LEFT, 57, subtitle, "soft")]
     return "\n".join(parts + body + ["</svg>"]) + "\n"

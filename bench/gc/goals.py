@@ -61,6 +61,8 @@ def _graph(judge, size):
     pauses = judge.figure("graph", OURS, "pauses") or (None,) * 4
     source = judge.figure("graph", OURS, "dirty_source")
     judge.goals.append(Goal("graph: dirty source", "uffd", source or "n/a", None if not source else source == "uffd"))
+    if judge.figure("graph", OURS, "stops") == 0:
+        remark = "; ".join(filter(None, (remark, "no collection fell into it: give more --seconds")))
     judge.at_most("graph: stops of the world, p99", pauses[1], p99, human_micros, remark)
     judge.at_most("graph: stops of the world, longest", pauses[3], longest, human_micros, remark)
     if stall:
@@ -75,6 +77,8 @@ def _graph(judge, size):
                             ours <= theirs if ours and theirs else None))
     tenth, full = judge.figure("graph-tenth", OFF, "ops_per_s"), judge.figure("graph", BDWGC, "ops_per_s")
     share = f"{tenth / full:.2f} of bdwgc's replacements at full speed" if tenth and full else ""
+    if judge.figure("graph-tenth", OURS, "stops") == 0:
+        share = "; ".join(filter(None, (share, "no collection fell into it")))
     judge.ratio("graph-tenth: speed against GCMALLOC_MODE=off", judge.figure("graph-tenth", OURS, "ops_per_s"), tenth, 0.9,
                 "≥ 0.9 ×", share)
 

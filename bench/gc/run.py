@@ -21,12 +21,12 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 import charts
 import machine
 import tables
-from allocators import ALLOCATORS, GO, MACHINE, OURS, workloads
+from allocators import ALLOCATORS, GO, GRAPH_FACTOR, MACHINE, OURS, workloads
 from figures import summarize
 from runner import Runner
 from terminal import HIDE_CURSOR, SHOW_CURSOR, View, can_redraw, choose_style, progress_bar
 
-RUN_LIMIT_SECONDS = 60
+RUN_LIMIT_SECONDS = 120
 MEMORY_SHARE = 0.8
 
 
@@ -37,7 +37,8 @@ def parse_arguments(arguments):
     parser.add_argument("--programs", default="out/bench", help="folder of the workloads (default: %(default)s)")
     parser.add_argument("--output", default="out/bench-gc", help="where the results go, without ending (default: %(default)s)")
     parser.add_argument("--size", type=float, default=1024, help="MiB of the live graph; others follow (default: %(default)g)")
-    parser.add_argument("--seconds", type=float, default=3, help="of each measured phase (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=2.5,
+                        help=f"of each measured phase, the graph's being {GRAPH_FACTOR} times as long (default: %(default)g)")
     parser.add_argument("--depth", type=int, default=18, help="of the binary trees (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--only", metavar="WORKLOAD", action="append", help="by the beginning of its name; may be repeated")
@@ -115,19 +116,22 @@ class Bench:
         self._durations = {}
         self.records = []
 
+    def _round(self, number):
+        return [p for p in turned(self._pairs, number) if number < self._options.known[p[0]].rounds]
+
     def run(self):
         """Runs everything."""
         begin = time.monotonic()
-        for number in range(self._options.rounds):
-            order = turned(self._pairs, number)
-            for index, pair in enumerate(order):
-                later = order[index + 1:] + self._pairs * (self._options.rounds - 1 - number)
-                self._one(number, pair, later, begin)
+        runs = [(number, pair) for number in range(self._options.rounds) for pair in self._round(number)]
+        for index, (number, pair) in enumerate(runs):
+            self._one(number, pair, [later for _, later in runs[index + 1:]], begin)
+
+    def _guess(self, pair):
+        return self._durations.get(pair, GRAPH_FACTOR * self._options.seconds)
 
     def _one(self, number, pair, later, begin):
         name, allocator = pair
-        guess = self._durations.get(pair, 2 * self._options.seconds + 1)
-        rest = sum(self._durations.get(p, 2 * self._options.seconds + 1) for p in later)
+        guess, rest = self._guess(pair), sum(map(self._guess, later))
 
         def observe(elapsed, resident):
             left = max(0.0, guess - elapsed) + rest
