@@ -7,21 +7,14 @@ character cell the later one gives the colour (braille) or the mark (ASCII).
 from dataclasses import dataclass
 from typing import List, Tuple
 
+from terminal import DIM, Style, paint
 from units import MIB, axis_ticks, human_bytes, tick_label
 
 LABEL_WIDTH = 8
 COLOURS = ("\x1b[38;5;208m", "\x1b[38;5;39m")
-DIM, BOLD, RESET = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 ASCII_MARKS = "*o"
 BRAILLE_BASE = 0x2800
 BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-
-
-@dataclass
-class Style:
-    """What the terminal can show."""
-    unicode: bool = True
-    colour: bool = False
 
 
 @dataclass
@@ -59,11 +52,6 @@ class Canvas:
         if not self.style.unicode:
             return ASCII_MARKS[owner % len(ASCII_MARKS)]
         return paint(chr(BRAILLE_BASE + bits), COLOURS[owner % len(COLOURS)], self.style)
-
-
-def paint(text, code, style):
-    """Text in a colour where there are colours."""
-    return f"{code}{text}{RESET}" if style.colour and text.strip() else text
 
 
 def column_ranges(samples, x_max, columns):

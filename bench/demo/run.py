@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common"))
 
 import report
 import svg
@@ -25,7 +26,8 @@ import workloads
 from measure import Command, Feed, measure
 from plot import Series
 from progress import Progress, seconds_left
-from screen import LineScreen, LiveScreen, View, can_redraw, choose_style
+from screen import LineScreen, LiveScreen
+from terminal import View, can_redraw, choose_style
 
 HANG_FACTOR, HANG_SECONDS = 10, 60
 OUTPUT_WORTH_TRUSTING = 1 << 16

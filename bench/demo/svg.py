@@ -4,8 +4,7 @@ between zero and a little above what the live data needs. Pure; returns text.
 Colours follow the reader's light or dark scheme; without one the drawing has a light ground.
 """
 
-from xml.sax.saxutils import escape
-
+from drawing import head, line, text
 from plot import column_ranges, extent
 from units import MIB, axis_ticks, human_bytes, tick_label
 
@@ -18,27 +17,13 @@ CURVE_COLUMNS = 700
 SUBTITLE_LENGTH = 118
 CLASSES = ("one", "two")
 STYLE = """
-  .ground { fill: #ffffff } .ink { fill: #1f2328 } .soft { fill: #59636e }
-  .grid { stroke: #d1d9e0; stroke-width: 1 } .axis { stroke: #818b98; stroke-width: 1 }
   .one { stroke: #d4600c } .two { stroke: #0969da } .curve { fill: none; stroke-width: 2; stroke-linejoin: round }
   .need { stroke: #59636e; stroke-width: 1.2; stroke-dasharray: 6 4 }
   .goal { stroke: #59636e; stroke-width: 1.2; stroke-dasharray: 1.5 4 }
-  text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
-  .title { font-size: 19px; font-weight: 600 } .result { font-size: 14px }
   @media (prefers-color-scheme: dark) {
-    .ground { fill: #0d1117 } .ink { fill: #e6edf3 } .soft { fill: #9198a1 }
-    .grid { stroke: #2a313c } .axis { stroke: #656c76 } .one { stroke: #f0883e } .two { stroke: #58a6ff }
-    .need, .goal { stroke: #9198a1 }
+    .one { stroke: #f0883e } .two { stroke: #58a6ff } .need, .goal { stroke: #9198a1 }
   }
 """
-
-
-def _text(x, y, content, classes="ink", anchor="start", more=""):
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}"{more}>{escape(content)}</text>'
-
-
-def _line(x1, y1, x2, y2, classes):
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{classes}"/>'
 
 
 class Panel:
@@ -60,16 +45,16 @@ class Panel:
         parts = []
         for value in self.y_ticks:
             y = self.y(value)
-            parts.append(_line(LEFT, y, WIDTH - RIGHT, y, "grid" if value else "axis"))
-            parts.append(_text(LEFT - 8, y + 4.5, tick_label(value), "soft", "end"))
+            parts.append(line(LEFT, y, WIDTH - RIGHT, y, "grid" if value else "axis"))
+            parts.append(text(LEFT - 8, y + 4.5, tick_label(value), "soft", "end"))
         for value in self.x_ticks:
             x = self.x(value)
-            parts.append(_line(x, self.bottom, x, self.bottom + 5, "axis"))
-            parts.append(_text(x, self.bottom + 19, tick_label(value), "soft", "middle"))
+            parts.append(line(x, self.bottom, x, self.bottom + 5, "axis"))
+            parts.append(text(x, self.bottom + 19, tick_label(value), "soft", "middle"))
         middle = (self.top + self.bottom) / 2
-        parts.append(_text(22, middle, "RSS (MiB)", "soft", "middle", f' transform="rotate(-90 22 {middle:.1f})"'))
+        parts.append(text(22, middle, "RSS (MiB)", "soft", "middle", f' transform="rotate(-90 22 {middle:.1f})"'))
         if time_label:
-            parts.append(_text((LEFT + WIDTH - RIGHT) / 2, self.bottom + 40, "time since start (s)", "soft", "middle"))
+            parts.append(text((LEFT + WIDTH - RIGHT) / 2, self.bottom + 40, "time since start (s)", "soft", "middle"))
         return parts
 
     def curve(self, series, number):
@@ -88,16 +73,16 @@ class Panel:
     def level(self, mib, classes, label, above):
         """A horizontal line with its name at the right end."""
         y = self.y(mib)
-        return [_line(LEFT, y, WIDTH - RIGHT, y, classes),
-                _text(WIDTH - RIGHT - 4, y - 5 if above else y + 15, label, "soft", "end")]
+        return [line(LEFT, y, WIDTH - RIGHT, y, classes),
+                text(WIDTH - RIGHT - 4, y - 5 if above else y + 15, label, "soft", "end")]
 
 
 def _legend(series_list, peaks):
     parts, x = [], LEFT
     for number, (series, peak) in enumerate(zip(series_list, peaks)):
         label = f"{series.name}: peak {human_bytes(peak)}"
-        parts.append(_line(x, MAIN_TOP - 18, x + 24, MAIN_TOP - 18, f"curve {CLASSES[number % 2]}"))
-        parts.append(_text(x + 31, MAIN_TOP - 13.5, label))
+        parts.append(line(x, MAIN_TOP - 18, x + 24, MAIN_TOP - 18, f"curve {CLASSES[number % 2]}"))
+        parts.append(text(x + 31, MAIN_TOP - 13.5, label))
         x += 31 + 7.6 * len(label) + 26
     return parts
 
@@ -110,16 +95,12 @@ def draw(title, subtitle, series_list, peaks, need=None, goal_ratio=1.3):
     zoom = Panel(ZOOM_TOP, ZOOM_HEIGHT, seconds, zoom_top, 4)
     if len(subtitle) > SUBTITLE_LENGTH:
         subtitle = subtitle[:SUBTITLE_LENGTH - 1] + "\u2026"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" role="img">',
-        f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>",
-        f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}"/>',
-        _text(LEFT, 34, title, "ink title"), _text(LEFT, 57, subtitle, "soft")]
+    parts = head(WIDTH, HEIGHT, title, STYLE) + [
+        text(LEFT, 34, title, "ink title"), text(LEFT, 57, subtitle, "soft")]
     parts += _legend(series_list, peaks)
     parts += main.frame(time_label=False)
     parts += [main.curve(series, number) for number, series in enumerate(series_list)]
-    parts.append(_text(LEFT, ZOOM_TOP - 20, "The same, enlarged: what gcmalloc keeps, against what the live data needs"))
+    parts.append(text(LEFT, ZOOM_TOP - 20, "The same, enlarged: what gcmalloc keeps, against what the live data needs"))
     parts += zoom.frame(time_label=True)
     if need:
         parts += zoom.level(need / MIB, "need", f"need of the live data {human_bytes(need)}", above=False)

@@ -8,13 +8,14 @@ import unittest
 import xml.dom.minidom
 
 sys.dont_write_bytecode = True
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common"))
 
 import plot
 import proctree
 import report
 import run
-import screen
 import svg
+import terminal
 import traces
 import units
 from measure import Command, Feed, Result, measure
@@ -82,18 +83,18 @@ class PlotTest(unittest.TestCase):
     ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
     def test_fits_the_width_in_every_style(self):
-        for style in (plot.Style(True, True), plot.Style(True, False), plot.Style(False, False)):
+        for style in (terminal.Style(True, True), terminal.Style(True, False), terminal.Style(False, False)):
             for width in (60, 79, 200):
                 lines = plot.render([RISING, FLAT], width, 14, style)
                 self.assertEqual(len(lines), 17)
                 self.assertLessEqual(max(len(self.ESCAPES.sub("", line)) for line in lines), width)
 
     def test_ascii_is_ascii_and_colourless_is_colourless(self):
-        "".join(plot.render([RISING, FLAT], 79, 14, plot.Style(False, False))).encode("ascii")
-        self.assertNotIn("\x1b", "".join(plot.render([RISING, FLAT], 79, 14, plot.Style(True, False))))
+        "".join(plot.render([RISING, FLAT], 79, 14, terminal.Style(False, False))).encode("ascii")
+        self.assertNotIn("\x1b", "".join(plot.render([RISING, FLAT], 79, 14, terminal.Style(True, False))))
 
     def test_shape(self):
-        rows = [line[plot.LABEL_WIDTH + 1:] for line in plot.render([RISING, FLAT], 79, 10, plot.Style(False))[1:11]]
+        rows = [line[plot.LABEL_WIDTH + 1:] for line in plot.render([RISING, FLAT], 79, 10, terminal.Style(False))[1:11]]
         self.assertIn("o", rows[-1])
         self.assertNotIn("o", "".join(rows[:-1]))
         firsts = [row.index("*") for row in rows if "*" in row]
@@ -105,7 +106,7 @@ class PlotTest(unittest.TestCase):
         self.assertEqual(plot.column_ranges([], 10, 3), [None] * 3)
 
     def test_no_samples(self):
-        self.assertEqual(len(plot.render([plot.Series("glibc", [])], 79, 5, plot.Style())), 8)
+        self.assertEqual(len(plot.render([plot.Series("glibc", [])], 79, 5, terminal.Style())), 8)
 
 
 class SvgTest(unittest.TestCase):
@@ -122,30 +123,30 @@ class SvgTest(unittest.TestCase):
         self.assertNotIn("x" * 200, text)
 
 
-class ScreenTest(unittest.TestCase):
+class TerminalTest(unittest.TestCase):
     def test_locale(self):
         for environment, expected in (({"LANG": "de_DE.UTF-8"}, True), ({"LC_ALL": "C", "LANG": "C.utf8"}, False),
                                       ({"LC_ALL": "", "LC_CTYPE": "C.UTF-8"}, True), ({}, False)):
-            self.assertEqual(screen.locale_is_utf8(environment), expected, environment)
+            self.assertEqual(terminal.locale_is_utf8(environment), expected, environment)
 
     def test_style(self):
         utf8 = {"LANG": "C.UTF-8", "TERM": "xterm"}
-        self.assertEqual(screen.choose_style(utf8, True), plot.Style(True, True))
-        self.assertEqual(screen.choose_style(dict(utf8, NO_COLOR="1"), True), plot.Style(True, False))
-        self.assertEqual(screen.choose_style(dict(utf8, TERM="linux"), True), plot.Style(False, True))
-        self.assertFalse(screen.choose_style(utf8, False).colour)
+        self.assertEqual(terminal.choose_style(utf8, True), terminal.Style(True, True))
+        self.assertEqual(terminal.choose_style(dict(utf8, NO_COLOR="1"), True), terminal.Style(True, False))
+        self.assertEqual(terminal.choose_style(dict(utf8, TERM="linux"), True), terminal.Style(False, True))
+        self.assertFalse(terminal.choose_style(utf8, False).colour)
 
     def test_redraw(self):
         size = os.terminal_size((80, 24))
-        self.assertTrue(screen.can_redraw({"TERM": "xterm"}, True, size))
-        self.assertFalse(screen.can_redraw({"TERM": "dumb"}, True, size))
-        self.assertFalse(screen.can_redraw({}, True, size))
-        self.assertFalse(screen.can_redraw({"TERM": "xterm"}, True, os.terminal_size((40, 24))))
+        self.assertTrue(terminal.can_redraw({"TERM": "xterm"}, True, size))
+        self.assertFalse(terminal.can_redraw({"TERM": "dumb"}, True, size))
+        self.assertFalse(terminal.can_redraw({}, True, size))
+        self.assertFalse(terminal.can_redraw({"TERM": "xterm"}, True, os.terminal_size((40, 24))))
 
     def test_progress_bar_fits(self):
         for overall in (None, 0.0, 0.5, 1.0):
-            view = screen.View([], "gcmalloc", 3.0, 5 * MIB, overall, overall, 12.2)
-            line = screen.progress_bar(view, 79, plot.Style(False))
+            view = terminal.View([], "gcmalloc", 3.0, 5 * MIB, overall, overall, 12.2)
+            line = terminal.progress_bar(view, 79, terminal.Style(False))
             self.assertLessEqual(len(line), 79)
             self.assertIn("ETA 13 s", line)
 

@@ -58,6 +58,7 @@ def suites(out):
         ("linked statically", [os.path.join(test, "static_program")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
+        ("bench", python + ["-m", "unittest", "-q", "test_gc"], {"PYTHONPATH": path("..", "bench", "gc")}),
     ]
 
 

@@ -64,7 +64,7 @@ def _number(mapping, key):
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _pauses(cycles):
+def stops(cycles):
     """Every stop of the world in every cycle, in microseconds."""
     pauses = []
     for cycle in cycles:
@@ -75,7 +75,7 @@ def _pauses(cycles):
 
 
 def _from_trace(cycles):
-    pauses = _pauses(cycles)
+    pauses = stops(cycles)
     return GcFigures(
         collections=len(cycles),
         reclaimed_bytes=sum(_number(c, "reclaimed_bytes") or 0 for c in cycles),

@@ -1,0 +1,126 @@
+"""Runs one workload under one allocator, and collects what it shows."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from allocators import ALLOCATORS, MACHINE
+from proctree import ProcessTree
+from traces import parse_trace, read_text
+
+# Rarely: the machine has few cores, and a look disturbs what is measured.
+POLL_SECONDS = 0.25
+STDERR_TAIL = 400
+
+
+class Runner:
+    """Knows the library and the programs; its runs use one folder, one after another."""
+
+    def __init__(self, library, programs, folder, limit_seconds, limit_bytes):
+        self._programs, self._folder = programs, folder
+        self._limit_seconds, self._limit_bytes = limit_seconds, limit_bytes
+        self._preload = os.path.join(folder, "preload.so")  # LD_PRELOAD cannot hold a path with blanks or colons
+        os.symlink(library, self._preload)
+
+    def program(self, workload, allocator):
+        """The path of the variant that runs."""
+        variant = "" if allocator == MACHINE else ALLOCATORS[allocator].variant
+        return os.path.join(self._programs, workload.program + variant)
+
+    def environment(self, workload, allocator, trace):
+        """The caller's, without what steers allocators; gcmalloc sees the caller's settings for it."""
+        steering = ("GCMALLOC_", "GC_", "GLIBC_TUNABLES", "MALLOC_", "GOGC", "GOMEMLIMIT", "GODEBUG", "LD_PRELOAD")
+        merged = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
+        merged.update(workload.environment)
+        if allocator == MACHINE:
+            return merged
+        chosen = ALLOCATORS[allocator]
+        merged.update(chosen.environment)
+        if chosen.preload:
+            merged.update(BENCH_PRELOAD=self._preload, GCMALLOC_TRACE_JSON=trace)
+            merged.update((k, v) for k, v in os.environ.items() if k.startswith("GCMALLOC_") and k != "GCMALLOC_MODE")
+        return merged
+
+    def run(self, workload, allocator, observe):
+        """A dictionary: measures of `spawn`, what the workload `printed`, `cycles` of the trace, and
+        `failure`, None when all went well. `observe(elapsed, resident)` is called now and then."""
+        trace, errors = (os.path.join(self._folder, name) for name in ("trace.json", "stderr"))
+        for path in (trace, errors):
+            if os.path.exists(path):
+                os.unlink(path)
+        reader, writer = os.pipe()
+        command = [os.path.join(self._programs, "spawn"), str(writer), self.program(workload, allocator),
+                   *workload.arguments]
+        with open(errors, "wb") as stderr, os.fdopen(reader, "rb") as measures:
+            process = subprocess.Popen(command, env=self.environment(workload, allocator, trace), pass_fds=[writer],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                                       start_new_session=True)
+            os.close(writer)
+            reason = self._watch(process, observe)
+            record = parse_object(measures.read())
+            output = process.stdout.read()
+            process.stdout.close()
+        record["printed"] = parse_object(output)
+        record["cycles"] = parse_trace(read_text(trace))
+        record["failure"] = reason or failure(record, read_text(errors))
+        return record
+
+    def _watch(self, process, observe):
+        """Waits for the end; kills what takes too long or too much, and says why."""
+        begin, tree, reason = time.monotonic(), ProcessTree(process.pid), None
+        try:
+            while True:
+                try:
+                    process.wait(POLL_SECONDS)
+                    return reason
+                except subprocess.TimeoutExpired:
+                    pass
+                elapsed, resident = time.monotonic() - begin, tree.sample()
+                observe(elapsed, resident)
+                if elapsed > self._limit_seconds:
+                    reason = f"killed after {elapsed:.0f} s"
+                elif resident > self._limit_bytes:
+                    reason = f"killed at {resident >> 20} MiB"
+                if reason:
+                    end(process)
+        except BaseException:
+            end(process)
+            process.wait()
+            raise
+
+
+def end(process):
+    """Kills the process and all that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def parse_object(data):
+    """The object on the last line, {} when there is none."""
+    lines = data.decode(errors="replace").splitlines()
+    try:
+        found = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def failure(record, stderr):
+    """Why the figures of a run do not count, or None."""
+    tail = f": {stderr.strip()[-STDERR_TAIL:]}" if stderr.strip() else ""
+    status = record.get("status")
+    if status is None:
+        return "did not end by itself" + tail
+    if status < 0:
+        return f"ended by signal {-status}" + tail
+    if status:
+        return f"exit status {status}" + tail
+    if not record["printed"]:
+        return "printed nothing" + tail
+    if record["printed"].get("intact") is False:
+        return "DATA LOST: the structure was not intact at the end"
+    return None

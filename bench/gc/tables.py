@@ -1,0 +1,102 @@
+"""The report in Markdown. Pure; returns text."""
+
+from allocators import ALLOCATORS, MACHINE
+from goals import judge_all
+from units import human_bytes, human_micros, human_seconds
+
+
+def table(header, rows):
+    """A table whose first column is text, the others figures."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return lines + [""]
+
+
+def rate(value):
+    """Operations per second, in millions."""
+    return "n/a" if value is None else f"{value / 1e6:.3g} M"
+
+
+def _times(value):
+    return "n/a" if value is None else f"{value:.2f} ×"
+
+
+def _goal_lines(goals):
+    rows = [(g.what, g.wanted, g.measured, g.verdict()) for g in goals]
+    return ["## Goals", ""] + table(("goal", "wanted", "measured", "verdict"), rows)
+
+
+def _throughput(cells):
+    rows = []
+    for name, s in cells:
+        rows.append((name, rate(s.ops_per_s), human_seconds(s.seconds), human_seconds(s.phase_cpu_s), human_seconds(s.wall_s),
+                     human_seconds(s.cpu_s), human_bytes(s.peak), _times(s.ratio_to_live())))
+    return table(("", "operations/s", "phase", "CPU in it", "whole run", "CPU of it", "peak memory", "peak / live"), rows)
+
+
+def _waiting(cells):
+    rows = []
+    for name, s in cells:
+        rounds = ", ".join(human_micros(v) for v in s.worst_stalls) or "n/a"
+        rows.append((name, s.stops or "none", *map(human_micros, s.pauses), *map(human_micros, s.stalls[:3]), rounds))
+    return table(("", "stops", "p50", "p99", "p99.9", "max", "stall p50", "p99", "p99.9", "worst stall of each round"), rows)
+
+
+def _marking(cells, limits):
+    def against(value, name):
+        limit = limits.get(name)
+        return f"{value / limit:.2f}" if value and limit else "n/a"
+
+    rows = []
+    for name, s in cells:
+        objects, size, objects_cpu, size_cpu = s.rates
+        show = lambda v, scale: "n/a" if v is None else f"{v / scale:.3g}"
+        rows.append((name, show(objects, 1e6), against(objects, "objects_per_s"), show(objects_cpu, 1e6), show(size, 1e9),
+                     against(size, "bytes_per_s"), show(size_cpu, 1e9), human_bytes(s.peak)))
+    return table(("", "million objects/s", "of the limit", "per CPU second", "GB/s", "of the limit", "per CPU second",
+                  "peak memory"), rows)
+
+
+def _section(name, workload, cells, limits):
+    lines = [f"## {name}", "", f"{workload.title[0].upper()}{workload.title[1:]}.", ""]
+    done = [(allocator, s) for allocator, s in cells if s.rounds]
+    if name.startswith("mark-"):
+        lines += _marking(done, limits)
+    elif name == "limits":
+        lines += table(("", "million objects/s", "GB/s"),
+                       [("a core", f"{limits.get('objects_per_s', 0) / 1e6:.3g}", f"{limits.get('bytes_per_s', 0) / 1e9:.3g}")])
+    elif done:
+        lines += _throughput(done) + _waiting(done)
+        sources = [f"{allocator}: {s.cycles:g} collections a round, dirty source {s.dirty_source}"
+                   for allocator, s in done if s.cycles]
+        lines += [line + "." for line in sources] + [""] * bool(sources)
+    for allocator, s in cells:
+        for reason in sorted(set(s.failures)):
+            lines += [f"**{allocator} FAILED in {s.failures.count(reason)} round(s)**: {' '.join(reason.split())}", ""]
+    return lines
+
+
+NOTES = """## How to read this
+
+Rates, times and memory are medians over the rounds; distributions are over all rounds. Operations, stops and stalls
+are those of the measured phase, after the heap is built; the whole run and the peak include building it. A stall is
+the time that one batch of 16 operations took from whatever cause (64 nodes in trees, 64 requests in leak), so it
+contains what the scheduler gave to others. Stops: of gcmalloc from its trace; of bdwgc from its collection events
+(before the stop to after the start); of Go from runtime/metrics. Mark rates: of gcmalloc its trace's marking time,
+times its workers; of bdwgc the whole of a collection with one marker.
+"""
+
+
+def report(workloads, summaries, size, facts):
+    """The Markdown text. `facts`: (name, value) about machine and run."""
+    limits = summaries[("limits", MACHINE)].limits if ("limits", MACHINE) in summaries else {}
+    lines = ["# Collectors side by side", ""]
+    lines += [f"- {name}: {value}" for name, value in facts]
+    names = {a for _, a in summaries}
+    lines += [f"- {name}: {allocator.what}" for name, allocator in ALLOCATORS.items() if name in names] + [""]
+    lines += _goal_lines(judge_all(summaries, size))
+    for name, workload in workloads.items():
+        cells = [(a, summaries[(name, a)]) for a in workload.allocators if (name, a) in summaries]
+        if cells:
+            lines += _section(name, workload, cells, limits)
+    return "\n".join(lines) + "\n" + NOTES
