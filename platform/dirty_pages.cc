@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "platform/dirty_mprotect.h"
 #include "platform/dirty_softdirty.h"
 #include "platform/dirty_uffd.h"
 #include "platform/memory.h"
@@ -122,6 +123,14 @@ bool DirtyPages::Open(DirtySource source) {
       if ((proven_ & bit) == 0 && !dirty_softdirty::Prove(tracker_)) break;
       proven_ |= bit;
       return true;
+    case DirtySource::kMprotect:
+      if (!dirty_mprotect::Open()) return false;
+      if ((proven_ & bit) != 0 || dirty_mprotect::Prove()) {
+        proven_ |= bit;
+        return true;
+      }
+      dirty_mprotect::Close();
+      break;
     default:
       return false;
   }
@@ -131,6 +140,7 @@ bool DirtyPages::Open(DirtySource source) {
 }
 
 bool DirtyPages::StillWorks() const {
+  if (source_ == DirtySource::kMprotect) return dirty_mprotect::StillWorks();
   return tracker_.HasPagemap() && (source_ == DirtySource::kSoftDirty || tracker_.HasFd());
 }
 
@@ -153,6 +163,7 @@ DirtySource DirtyPages::Start(DirtySource wanted) {
 }
 
 void DirtyPages::Stop() {
+  if (source_ == DirtySource::kMprotect) dirty_mprotect::Close();
   tracker_.Close();
   source_ = DirtySource::kNone;
 }
@@ -161,6 +172,8 @@ bool DirtyPages::Track(Range range) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Track(tracker_, range);
+    case DirtySource::kMprotect:
+      return dirty_mprotect::Track(range);
     case DirtySource::kSoftDirty:
       return true;
     default:
@@ -172,6 +185,8 @@ void DirtyPages::Untrack(Range range) {
   switch (source_) {
     case DirtySource::kUffd:
       return dirty_uffd::Untrack(tracker_, range);
+    case DirtySource::kMprotect:
+      return dirty_mprotect::Untrack(range);
     default:
       return;
   }
@@ -186,6 +201,8 @@ bool DirtyPages::Arm(Range range) {
       return dirty_uffd::Arm(tracker_, range);
     case DirtySource::kSoftDirty:
       return dirty_softdirty::Arm(&tracker_);
+    case DirtySource::kMprotect:
+      return dirty_mprotect::Arm(range);
     default:
       return false;
   }
@@ -197,6 +214,8 @@ void DirtyPages::Disarm(Range range) {
       return dirty_uffd::Disarm(tracker_, range);
     case DirtySource::kSoftDirty:
       return dirty_softdirty::Disarm(&tracker_);
+    case DirtySource::kMprotect:
+      return dirty_mprotect::Disarm(range);
     default:
       return;
   }
@@ -216,6 +235,8 @@ uintptr_t DirtyPages::Fetch(Range range, bool rearm, Visit fn, void* data) {
       return dirty_uffd::Fetch(tracker_, range, rearm, fn, data);
     case DirtySource::kSoftDirty:
       return dirty_softdirty::Fetch(tracker_, range, fn, data);
+    case DirtySource::kMprotect:
+      return dirty_mprotect::Fetch(range, rearm, fn, data);
     default:
       if (range.lo < range.hi) fn(data, range);
       return range.hi;
@@ -223,6 +244,7 @@ uintptr_t DirtyPages::Fetch(Range range, bool rearm, Visit fn, void* data) {
 }
 
 void DirtyPages::AfterForkInChild() {
+  if (source_ == DirtySource::kMprotect) dirty_mprotect::AfterForkInChild();
   Stop();
   proven_ = refused_ = 0;
 }

@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "platform/dirty_mprotect.h"
 #include "platform/file.h"
 #include "platform/syscall.h"
 
@@ -96,6 +97,7 @@ void Release(uintptr_t address, size_t size) { Syscall(SYS_munmap, address, size
 
 bool MovePages(uintptr_t from, uintptr_t to, size_t size) {
 #ifdef MREMAP_DONTUNMAP
+  dirty_mprotect::Moving moving({from, from + size}, {to, to + size});
   long result =
       Syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   return !SyscallFailed(result);

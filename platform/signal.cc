@@ -10,12 +10,28 @@
 
 #include "platform/clock.h"
 #include "platform/file.h"
+#include "platform/kernel_action.h"
 #include "platform/message.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/syscall.h"
 
 namespace gcm {
+
+#if defined(__x86_64__)
+asm(R"(
+  .pushsection .text
+  .globl GcmSignalReturn
+  .hidden GcmSignalReturn
+  .type GcmSignalReturn, @function
+  nop
+GcmSignalReturn:
+  movq $15, %rax
+  syscall
+  .size GcmSignalReturn, .-GcmSignalReturn
+  .popsection
+)");
+#endif
 
 namespace stop_signal {
 namespace {
@@ -28,22 +44,11 @@ constexpr int kSignal = 60;
 constexpr int kSignal = 33;  // glibc's SIGSETXID; not a number that a program can use
 #endif
 
-// The kernel's structure, which differs from libc's.
-struct KernelAction {
-  void (*handler)(int, siginfo_t*, void*);
-  unsigned long flags;
-  void (*restorer)();
-  uint64_t mask;
-};
-[[maybe_unused]] constexpr unsigned long kRestorerFlag = 0x04000000;
-
 constexpr uint64_t kQueuePatience = clock::kSecond / 20;
 
 std::atomic<void (*)(const SignalFrame&)> g_receiver{nullptr};
 KernelAction g_previous{};
 char g_cookie;
-
-constexpr uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
 
 #if GCM_TSAN
 // A signal that came before signals were blocked may be put off until they are.
@@ -78,20 +83,6 @@ bool IsRuntimesThread(int tid) {
 bool IsRuntimesThread(int) { return false; }
 
 #if defined(__x86_64__)
-extern "C" void GcmSignalReturn();
-asm(R"(
-  .pushsection .text
-  .globl GcmSignalReturn
-  .hidden GcmSignalReturn
-  .type GcmSignalReturn, @function
-  nop
-GcmSignalReturn:
-  movq $15, %rax
-  syscall
-  .size GcmSignalReturn, .-GcmSignalReturn
-  .popsection
-)");
-
 SignalFrame Interrupted(ucontext_t* context) {
   SignalFrame frame{};
   frame.sp = static_cast<uintptr_t>(context->uc_mcontext.gregs[REG_RSP]);
@@ -164,7 +155,7 @@ long Action(const KernelAction* set, KernelAction* old) {
   if (old != nullptr) old->handler = before.sa_sigaction;
   return result;
 #else
-  return Syscall(SYS_rt_sigaction, kSignal, set, old, sizeof(uint64_t));
+  return SetKernelAction(kSignal, set, old);
 #endif
 }
 
@@ -180,10 +171,7 @@ bool Install(void (*fn)(const SignalFrame&)) {
   KernelAction action{};
   action.handler = Handler;
   action.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-#if defined(__x86_64__) && !GCM_TSAN
-  action.flags |= kRestorerFlag;
-  action.restorer = GcmSignalReturn;
-#endif
+  AddRestorer(&action);
   action.mask = ~uint64_t{0};
   KernelAction old{};
   if (Action(&action, &old) != 0) return false;
@@ -191,7 +179,7 @@ bool Install(void (*fn)(const SignalFrame&)) {
   return true;
 }
 
-uint64_t Bit() { return BitOf(kSignal); }
+uint64_t Bit() { return SignalBit(kSignal); }
 
 bool IsBlockedIn(int tid) {
   Message path;
@@ -204,13 +192,14 @@ bool IsBlockedIn(int tid) {
 }
 
 bool OnlyHandler(uintptr_t handler) {
-  constexpr uint64_t kNotAsked = BitOf(SIGKILL) | BitOf(SIGSTOP) | BitOf(SIGSEGV) | BitOf(SIGBUS) |
-                                 BitOf(SIGFPE) | BitOf(SIGILL) | BitOf(SIGTRAP) | BitOf(SIGSYS) |
-                                 BitOf(32) | BitOf(33);
+  constexpr uint64_t kNotAsked = SignalBit(SIGKILL) | SignalBit(SIGSTOP) | SignalBit(SIGSEGV) |
+                                 SignalBit(SIGBUS) | SignalBit(SIGFPE) | SignalBit(SIGILL) |
+                                 SignalBit(SIGTRAP) | SignalBit(SIGSYS) | SignalBit(32) |
+                                 SignalBit(33);
   for (int signal = 1; signal <= 64; ++signal) {
-    if ((kNotAsked & BitOf(signal)) != 0) continue;
+    if ((kNotAsked & SignalBit(signal)) != 0) continue;
     KernelAction action{};
-    if (Syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof(uint64_t)) != 0) return false;
+    if (SetKernelAction(signal, nullptr, &action) != 0) return false;
     const uintptr_t now = AddressOf(reinterpret_cast<void*>(action.handler));
     if (now > 1 && now != handler) return false;
   }
@@ -238,8 +227,14 @@ Sent Send(int tid, interrupted_call::Hint hint) {
 
 }  // namespace stop_signal
 
+namespace {
+std::atomic<uint64_t> g_never_blocked{0};
+}  // namespace
+
+void LeaveUnblocked(uint64_t signals) { g_never_blocked.store(signals, std::memory_order_relaxed); }
+
 uint64_t BlockSignals() {
-  uint64_t all = ~uint64_t{0}, before = 0;
+  uint64_t all = ~g_never_blocked.load(std::memory_order_relaxed), before = 0;
   Syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof(all));
 #if GCM_TSAN
   ++stop_signal::t_blocked;

@@ -17,6 +17,10 @@ struct SignalFrame {
 uint64_t BlockSignals();
 void RestoreSignals(uint64_t mask);
 
+// Signals, as a mask, that BlockSignals leaves out from now on: a fault whose signal is blocked
+// ends the process.
+void LeaveUnblocked(uint64_t signals);
+
 // While it lives, no signal reaches the calling thread, not even the one that stops threads: for
 // sections that must be short, and that nobody who is stopped can hold up.
 class SignalsBlocked {

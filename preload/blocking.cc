@@ -25,6 +25,7 @@
 #include <cstdarg>
 #include <cstring>
 
+#include "platform/dirty_mprotect.h"
 #include "platform/process.h"
 #include "platform/restartable.h"
 #include "platform/signal.h"
@@ -43,6 +44,9 @@ GCM_INLINE void Publish(Fn& fn) {
   blocking::Run([](void* data) { (*static_cast<Fn*>(data))(); }, &fn);
 }
 
+// After a call that has failed: it may not fail because pages are protected against writing.
+GCM_COLD bool MayTryAgain() { return errno == EFAULT && dirty_mprotect::OpenAll(); }
+
 // A set to wait for, without the signal that stops threads.
 sigset_t WithoutOurs(const sigset_t* set) {
   sigset_t copy = *set;
@@ -56,17 +60,18 @@ sigset_t WithoutOurs(const sigset_t* set) {
 }  // namespace
 }  // namespace gcm
 
-#define GCM_PUBLISHED(type, name, parameters, arguments) \
-  GCM_EXPORT type name parameters {                      \
-    auto* next = GCM_NEXT(name);                         \
-    if (GCM_UNLIKELY(next == nullptr)) {                 \
-      errno = ENOSYS;                                    \
-      return static_cast<type>(-1);                      \
-    }                                                    \
-    type result;                                         \
-    auto call = [&] { result = next arguments; };        \
-    gcm::Publish(call);                                  \
-    return result;                                       \
+#define GCM_PUBLISHED(type, name, parameters, arguments)                                         \
+  GCM_EXPORT type name parameters {                                                              \
+    auto* next = GCM_NEXT(name);                                                                 \
+    if (GCM_UNLIKELY(next == nullptr)) {                                                         \
+      errno = ENOSYS;                                                                            \
+      return static_cast<type>(-1);                                                              \
+    }                                                                                            \
+    type result;                                                                                 \
+    auto call = [&] { result = next arguments; };                                                \
+    gcm::Publish(call);                                                                          \
+    if (GCM_UNLIKELY(result == static_cast<type>(-1)) && gcm::MayTryAgain()) gcm::Publish(call); \
+    return result;                                                                               \
   }
 
 extern "C" {
@@ -232,6 +237,7 @@ __attribute__((visibility("hidden"), used)) long GcmWaitingSyscall(long number, 
   long result;
   auto call = [&] { result = GcmPlainSyscall(number, a, b, c, d, e, f); };
   gcm::Publish(call);
+  if (GCM_UNLIKELY(result == -1) && gcm::MayTryAgain()) gcm::Publish(call);
   return result;
 }
 // Until libc's is known.

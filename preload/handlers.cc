@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "core/gc/blocking.h"
+#include "platform/fault_chain.h"
 #include "platform/interrupted_call.h"
 #include "platform/mutex.h"
 #include "platform/process.h"
@@ -49,6 +50,7 @@ int Set(int signal, const struct sigaction* set, struct sigaction* old) {
   if (signal <= 0 || signal >= kSignals) return next(signal, set, old);
   if (process::SharesParentMemory()) {
     int result = next(signal, set, old);
+    if (result == 0 && old != nullptr) fault_chain::ShowProgramAction(old);
     if (result == 0 && old != nullptr && old->sa_sigaction == Trampoline) {
       old->sa_sigaction = g_handlers[signal].load(std::memory_order_relaxed);
     }
@@ -74,7 +76,8 @@ int Set(int signal, const struct sigaction* set, struct sigaction* old) {
     }
   }
   struct sigaction kernel;
-  int result = next(signal, given, &kernel);
+  int result = signal == SIGSEGV ? fault_chain::SetProgramAction(given, &kernel, next)
+                                 : next(signal, given, &kernel);
   if (result != 0) {
     g_handlers[signal].store(before, std::memory_order_relaxed);
     return result;
