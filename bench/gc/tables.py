@@ -13,8 +13,10 @@ def table(header, rows):
 
 
 def rate(value):
-    """Operations per second, in millions."""
-    return "n/a" if value is None else f"{value / 1e6:.3g} M"
+    """Operations per second."""
+    if value is None:
+        return "n/a"
+    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{value / 1e3:.3g} k"
 
 
 def _times(value):
