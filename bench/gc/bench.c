@@ -1,5 +1,6 @@
 #include "bench.h"
 
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,16 @@ void bench_start(void) {
 #if defined BENCH_BDWGC
   GC_INIT();
   GC_set_on_collection_event(on_event);
+#endif
+}
+
+void collections_allowed(bool allowed) {
+#if defined BENCH_BDWGC
+  (allowed ? GC_enable : GC_disable)();
+#else
+  void (*call)(void);
+  *(void **)&call = dlsym(RTLD_DEFAULT, allowed ? "gcmalloc_enable" : "gcmalloc_disable");
+  if (call) call();
 #endif
 }
 

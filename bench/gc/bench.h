@@ -69,6 +69,9 @@ void parse_options(int argc, char **argv, const struct option *known);
 /* Call first in main: bdwgc starts, and its stops of the world are watched. */
 void bench_start(void);
 
+/* No collection starts by itself until it is allowed again. */
+void collections_allowed(bool allowed);
+
 /* The measured phase. What comes before it (building the heap) is neither timed nor counted. */
 void phase_begin(void);
 uint64_t phase_elapsed_ns(void);

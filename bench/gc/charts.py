@@ -94,7 +94,7 @@ def _row(top, cells):
     return parts + [p for panel in panels for p in panel.parts]
 
 
-MARKING = (("mark-linked", 0, "objects_per_s", 1e6, "million linked objects/s, a core; line: the machine's limit"),
+MARKING = (("mark-linked", 0, "objects_per_s", 1e6, "million linked objects/s, a core; line: limit"),
            ("mark-64k", 1, "bytes_per_s", 1e9, "GB/s of 64 KiB blocks; line: limit"),
            ("mark-1m", 1, "bytes_per_s", 1e9, "GB/s of 1 MiB blocks; line: limit"))
 
@@ -108,7 +108,8 @@ def _marking(top, summaries):
         cells = [(a, summaries[(workload, a)].rates[index] if (workload, a) in summaries else None) for a in names]
         panel = Panel(number, top, len(names), title)
         panel.bars(cells, scale, lambda v, scale=scale: f"{v / scale:.3g}", limits.get(limit))
-        parts += panel.parts + [text(LEFT - 10, panel.middle(n) + 4, a, "ink small", "end") for n, a in enumerate(names)]
+        parts += panel.parts
+    parts += [text(LEFT - 10, top + (n + 0.5) * ROW + 4, a, "ink small", "end") for n, a in enumerate(names)]
     return parts, len(names)
 
 

@@ -6,6 +6,7 @@
  * stamps two neighbours: four pages are written, three of them at random.
  * With --lookups N, N batches only look at nodes for each batch that replaces. With --rate N, N
  * operations/s are due; a batch's time counts from when it was due.
+ * With --quiet 1 no collection starts while the heap is built.
  */
 #include "forest.h"
 
@@ -77,13 +78,15 @@ static void wait_until(uint64_t due) {
 }
 
 int main(int argc, char **argv) {
-  double size = 1024, seconds = 5, limit = 0, rate = 0, lookups = 0;
+  double size = 1024, seconds = 5, limit = 0, rate = 0, lookups = 0, quiet = 0;
   const struct option options[] = {{"size", &size}, {"seconds", &seconds}, {"ops", &limit}, {"rate", &rate},
-                                   {"lookups", &lookups}, {NULL, NULL}};
+                                   {"lookups", &lookups}, {"quiet", &quiet}, {NULL, NULL}};
   parse_options(argc, argv, options);
   bench_start();
   struct chance c = {88172645463325252u};
+  if (quiet) collections_allowed(false);
   forest_build(&forest, (uint64_t)(size * 1048576));
+  if (quiet) collections_allowed(true);
   phase_begin();
   uint64_t begin = now_ns(), replaced = 0;
   while (limit ? (double)replaced < limit : (double)phase_elapsed_ns() < seconds * 1e9) {

@@ -13,8 +13,10 @@ def table(header, rows):
 
 
 def rate(value):
-    """Operations per second, in millions."""
-    return "n/a" if value is None else f"{value / 1e6:.3g} M"
+    """Operations per second."""
+    if value is None:
+        return "n/a"
+    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{value / 1e3:.3g} k"
 
 
 def _times(value):
@@ -42,26 +44,23 @@ def _waiting(cells):
     return table(("", "stops", "p50", "p99", "p99.9", "max", "stall p50", "p99", "p99.9", "worst stall of each round"), rows)
 
 
-def _marking(cells, limits):
-    def against(value, name):
-        limit = limits.get(name)
-        return f"{value / limit:.2f}" if value and limit else "n/a"
-
+def _marking(cells, limits, linked):
+    """Objects for what is linked, bytes for what is not: the other would say nothing."""
+    index, limit, scale, unit = (0, "objects_per_s", 1e6, "million objects") if linked else (1, "bytes_per_s", 1e9, "GB")
     rows = []
     for name, s in cells:
-        objects, size, objects_cpu, size_cpu = s.rates
-        show = lambda v, scale: "n/a" if v is None else f"{v / scale:.3g}"
-        rows.append((name, show(objects, 1e6), against(objects, "objects_per_s"), show(objects_cpu, 1e6), show(size, 1e9),
-                     against(size, "bytes_per_s"), show(size_cpu, 1e9), human_bytes(s.peak)))
-    return table(("", "million objects/s", "of the limit", "per CPU second", "GB/s", "of the limit", "per CPU second",
-                  "peak memory"), rows)
+        value, by_cpu = s.rates[index], s.rates[index + 2]
+        share = f"{value / limits[limit]:.2f}" if value and limits.get(limit) else "n/a"
+        rows.append((name, *("n/a" if v is None else f"{v / scale:.3g}" for v in (value, by_cpu)), share, human_bytes(s.peak)))
+    return table(("", f"{unit}/s and core", f"{unit} a CPU second of the collection", "of the machine's limit", "peak memory"),
+                 rows)
 
 
 def _section(name, workload, cells, limits):
     lines = [f"## {name}", "", f"{workload.title[0].upper()}{workload.title[1:]}.", ""]
     done = [(allocator, s) for allocator, s in cells if s.rounds]
     if name.startswith("mark-"):
-        lines += _marking(done, limits)
+        lines += _marking(done, limits, name == "mark-linked")
     elif name == "limits":
         lines += table(("", "million objects/s", "GB/s"),
                        [("a core", f"{limits.get('objects_per_s', 0) / 1e6:.3g}", f"{limits.get('bytes_per_s', 0) / 1e9:.3g}")])
@@ -83,7 +82,8 @@ are those of the measured phase, after the heap is built; the whole run and the 
 the time that one batch of 16 operations took from whatever cause (64 nodes in trees, 64 requests in leak), so it
 contains what the scheduler gave to others. Stops: of gcmalloc from its trace; of bdwgc from its collection events
 (before the stop to after the start); of Go from runtime/metrics. Mark rates: of gcmalloc its trace's marking time,
-times its workers; of bdwgc the whole of a collection with one marker.
+times its workers; of bdwgc the whole of a collection with one marker; the best collection of each, as the machine's
+limit is that of its best stretch. The machine should have nothing else to do: see its load above.
 """
 
 

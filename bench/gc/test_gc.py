@@ -188,6 +188,9 @@ class OutputTest(unittest.TestCase):
         self.assertIn("glibc FAILED in 1 round(s)", text)
         self.assertIn("dirty source uffd", text)
 
+    def test_rates_have_a_unit_that_suits(self):
+        self.assertEqual([tables.rate(v) for v in (None, 12, 4.2e4, 3.14e6)], ["n/a", "0.012 k", "42 k", "3.14 M"])
+
     def test_empty_report(self):
         self.assertIn("not judged", tables.report(KNOWN, {}, 1024, []))
 
@@ -214,6 +217,23 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(self.plan("--only", "trees", "--allocators", "glibc,gcmalloc"), [("trees", OURS), ("trees", GLIBC)])
         self.assertEqual({name for name, _ in self.plan("--only", "mark", "--only", "leak")},
                          {"mark-linked", "mark-64k", "mark-1m", "leak"})
+
+    def test_what_failed_is_not_run_again(self):
+        class Runs(runner.Runner):
+            def run(self, workload, allocator, observe):
+                return record(failure="x" if allocator == BDWGC else None, ops_per_s=1.0)
+
+        class Quiet:
+            show = line = staticmethod(lambda *_: None)
+        with tempfile.TemporaryDirectory() as folder:
+            options = run.parse_arguments(["--only", "table", "--only", "leak", "--rounds", "3", "--allocators", "bdwgc,glibc"])
+            bench = run.Bench(options, Runs("/lib.so", folder, folder, 1, 1), Quiet())
+            bench.run()
+        counts = {}
+        for done in bench.records:
+            pair = (done["workload"], done["allocator"])
+            counts[pair] = counts.get(pair, 0) + 1
+        self.assertEqual(counts, {("table", BDWGC): 1, ("table", GLIBC): 3, ("leak", BDWGC): 1, ("leak", GLIBC): 2})
 
     def test_rounds_turn(self):
         pairs = self.plan()
