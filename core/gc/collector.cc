@@ -50,6 +50,12 @@ void Collector::Start() {
   if (o.mode != Mode::kOff) heap().SetTrigger(pacer_.trigger());
 }
 
+void Collector::SetTriggers() {
+  heap().SetTrigger(pacer_.trigger());
+  const uint64_t taken = pacer_.taken_trigger();
+  heap().SetTakenTrigger(taken == UINT64_MAX ? taken : taken_before_ + taken);
+}
+
 void Collector::UpdateLimit(uint64_t now) {
   const size_t chosen = options().limit;
   if (chosen != Options::kAutoLimit) {
@@ -125,8 +131,9 @@ bool Collector::Grown() {
     if (now >= next_step_) done = GoOnHere(kSliceHere);
   } else {
     Pacer::Verdict verdict =
-        pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time());
-    heap().SetTrigger(pacer_.trigger());
+        pacer_.Due(heap().pages().in_use_pages() * kPageSize, now - ledger().start_time(),
+                   heap().taken() - taken_before_);
+    SetTriggers();
     if (verdict != Pacer::Verdict::kNo && now >= retry_at_) {
       // In the same turn: others who found the heap grown are waiting for it.
       const char* reason = verdict == Pacer::Verdict::kLimit    ? "limit"
@@ -245,6 +252,7 @@ bool Collector::StartBeside(const char* reason) {
   beside_.store(true, std::memory_order_relaxed);
   ceiling_.store(pacer_.goal(), std::memory_order_relaxed);
   heap().SetTrigger(pacer_.goal());
+  heap().SetTakenTrigger(UINT64_MAX);
   if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
   beside_.store(false, std::memory_order_relaxed);
   return false;
@@ -329,9 +337,11 @@ void Collector::Finish(bool done) {
       done ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   const bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
-                   record.cpu, counts && done});
+                   record.cpu, counts && done, record.reclaimed_bytes, record.grown,
+                   record.taken});
   record.heap_goal = pacer_.goal();
-  heap().SetTrigger(pacer_.trigger());
+  taken_before_ = heap().taken();
+  SetTriggers();
   last_cycle_.store(end, std::memory_order_relaxed);
   UpdateLimit(end);
   if (cycle_.for_good() && !off_for_good_) {
@@ -370,7 +380,7 @@ void Collector::DropCycle() {
   cycle_.AfterForkInChild();
   beside_.store(false, std::memory_order_relaxed);
   wanted_.store(0, std::memory_order_relaxed);
-  heap().SetTrigger(pacer_.trigger());
+  SetTriggers();
 }
 
 void Collector::AfterForkInside() {

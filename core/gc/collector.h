@@ -71,6 +71,7 @@ class Collector {
   // Without the turn: until the cycle beside is over. What became of it.
   bool AwaitEnd(uint32_t seen);
   void Throttle();
+  void SetTriggers();
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
 
@@ -92,6 +93,7 @@ class Collector {
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;
+  uint64_t taken_before_ = 0;  // of slots, at the end of the last cycle
   // After cycles that could not be run: no new attempt before, unless it is asked for.
   uint64_t retry_at_ = 0;
   unsigned failures_ = 0;

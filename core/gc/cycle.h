@@ -111,6 +111,7 @@ class Cycle {
   PageMap* pages_ = nullptr;   // one for each member, while it lasts
   bool pages_open_ = false;
   CycleRecord record_{};
+  uint64_t taken_before_ = 0;
   uint64_t began_ = 0, mark_began_ = 0, sweep_began_ = 0;
 };
 

@@ -6,6 +6,7 @@ namespace {
 constexpr uint64_t kMinGrowth = 4 * kMiB;
 constexpr uint64_t kMinEarlyGrowth = 384 * kKiB;
 constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
+constexpr uint64_t kLeastShare = 8;
 constexpr uint64_t kAskAgain = 256 * kKiB;
 constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
 constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
@@ -18,34 +19,41 @@ uint64_t Percent(uint64_t n, uint64_t percent) {
 
 }  // namespace
 
-void Pacer::Begin(uint64_t in_use) { Plan(in_use, 0); }
+void Pacer::Begin(uint64_t in_use) { Plan(in_use, in_use, 0); }
 
-void Pacer::Plan(uint64_t heap, uint64_t basis) {
+void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
   heap_after_ = heap;
   if (percent_ == UINT64_MAX) {
-    growth_goal_ = early_goal_ = UINT64_MAX;
+    growth_goal_ = growth_start_ = early_goal_ = taken_goal_ = UINT64_MAX;
   } else {
     uint64_t growth = Max(Percent(basis, percent_), Percent(kMinGrowth, percent_));
-    growth_goal_ = Add(heap, Max(growth, kLeastGrowth));
+    growth = Max(growth, kLeastGrowth);
+    growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
+    const bool scattered = heap >= Add(live, growth);
+    const uint64_t taken = growth - Min(taken_runway_ + taken_runway_ / 8, growth - growth / 4);
+    taken_goal_ = scattered ? taken << backoff_ : UINT64_MAX;
+    const uint64_t room = growth_goal_ - Min(heap, growth_goal_);
+    growth_start_ = growth_goal_ - Min(runway_ + runway_ / 8, room - room / 4);
     uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
     early = Max(Percent(early, Min<uint64_t>(percent_, 100)), kLeastGrowth);
-    early_goal_ = Min(growth_goal_, Add(heap, early));
+    early_goal_ = Min(growth_start_, Add(heap, early));
   }
   // Close to the limit a cycle still needs something to reclaim.
   limit_goal_ = limit_ == UINT64_MAX ? UINT64_MAX : Max(limit_, Add(heap, heap / 16 + kMiB));
-  trigger_ = Min(early_goal_, goal());
+  trigger_ = Min(early_goal_, Min(growth_start_, limit_goal_));
 }
 
-Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed) {
+Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
   if (in_use >= limit_goal_) {
     if (spent_ <= elapsed / kLimitShare || in_use >= growth_goal_) return Verdict::kLimit;
-  } else if (in_use >= growth_goal_) {
+  } else if (in_use >= growth_start_ || taken >= taken_goal_) {
     return Verdict::kGrowth;
   } else if (in_use >= early_goal_ && spent_ <= elapsed / kEarlyShare) {
     return Verdict::kEarly;
   }
   trigger_ = Max(trigger_, in_use + kAskAgain);
-  if (trigger_ > goal() && in_use < goal()) trigger_ = goal();
+  const uint64_t start = Min(growth_start_, limit_goal_);
+  if (trigger_ > start && in_use < start) trigger_ = start;
   return Verdict::kNo;
 }
 
@@ -55,13 +63,16 @@ void Pacer::Finished(const Cycle& cycle) {
     uint64_t growth = cycle.heap_before > heap_after_ ? cycle.heap_before - heap_after_ : 0;
     uint64_t yield =
         cycle.heap_before > cycle.heap_after ? cycle.heap_before - cycle.heap_after : 0;
+    yield = Max(yield, cycle.reclaimed);
     if (yield >= growth / 2) {
       backoff_ = backoff_ > 2 ? backoff_ - 2 : 0;
     } else if (yield < growth / 4 && backoff_ < kMaxBackoff) {
       ++backoff_;
     }
   }
-  Plan(cycle.heap_after, Add(cycle.marked, cycle.roots));
+  taken_runway_ = Max(cycle.taken, taken_runway_ - taken_runway_ / 4);
+  runway_ = Max(cycle.grown, runway_ - runway_ / 4);
+  Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), Add(cycle.marked, cycle.roots));
 }
 
 }  // namespace gcm

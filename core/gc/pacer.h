@@ -1,8 +1,11 @@
 // When to collect: pure arithmetic on numbers it is given, so that it is tested without a heap.
 //
-// The rule is Go's: the next cycle is due when the heap has grown to
+// The rule is Go's: a cycle should have ended when the heap has grown to
 //   live + (live + roots) * percent / 100, and by at least 4 MiB,
-// where growth counts the pages in use, so that what a program frees does not count.
+// where the heap is counted by its pages in use, so that what a program frees does not count. What
+// was reclaimed lies scattered and is used first: where the pages in use exceed the goal although
+// much of them is free, the slots that are taken count as growth. (Always they cannot: a slot that
+// the program frees is taken again and again.)
 //
 // Early cycles: a small heap is collected so cheaply that waiting for 4 MiB of garbage would only
 // cost memory. A cycle may start as soon as the heap has grown by a fifth (at least 384 KiB),
@@ -24,6 +27,9 @@ class Pacer {
     uint64_t roots;     // bytes scanned outside of the heap
     uint64_t duration;  // nanoseconds
     bool counts;        // started by growth: its yield says something about the program
+    uint64_t reclaimed = 0;  // bytes of blocks; their pages may stay in use
+    uint64_t grown = 0;      // bytes of pages that came into use while it ran beside the program
+    uint64_t taken = 0;      // bytes of slots that were taken meanwhile
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -31,26 +37,32 @@ class Pacer {
 
   // Bytes in use at which Due must be asked.
   uint64_t trigger() const { return trigger_; }
-  // Bytes in use at which a cycle starts whatever it costs.
+  // Bytes in use that the heap should not exceed: what a cycle that ran beside the program would
+  // have to end before. It starts so much earlier as the program took during the last one.
   uint64_t goal() const { return Min(growth_goal_, limit_goal_); }
 
   enum class Verdict { kNo, kEarly, kGrowth, kLimit };
   // Asked when `in_use` has reached the trigger, `elapsed` nanoseconds after the start. kNo moves
   // the trigger on a little.
-  Verdict Due(uint64_t in_use, uint64_t elapsed);
+  Verdict Due(uint64_t in_use, uint64_t elapsed, uint64_t taken = 0);
+  // Bytes of slots taken since the last cycle at which Due must be asked, too.
+  uint64_t taken_trigger() const { return taken_goal_; }
   void Finished(const Cycle& cycle);
   // The first cycle has no predecessor: from `in_use` at the start.
   void Begin(uint64_t in_use);
 
  private:
-  void Plan(uint64_t heap, uint64_t basis);
+  void Plan(uint64_t heap, uint64_t live, uint64_t basis);
 
   uint64_t percent_ = 100;
   uint64_t limit_ = UINT64_MAX;
   uint64_t trigger_ = UINT64_MAX;
   uint64_t early_goal_ = UINT64_MAX;
   uint64_t growth_goal_ = UINT64_MAX;
+  uint64_t growth_start_ = UINT64_MAX;  // at most the goal
   uint64_t limit_goal_ = UINT64_MAX;
+  uint64_t taken_goal_ = UINT64_MAX;
+  uint64_t runway_ = 0, taken_runway_ = 0;  // what a cycle took, lately
   uint64_t spent_ = 0;  // nanoseconds in collections
   uint64_t heap_after_ = 0;
   unsigned backoff_ = 0;  // early cycles wait 2^backoff times as long

@@ -88,7 +88,8 @@ bool Heap::Ask(Pressure pressure) {
 
 // After every refill and every large block, outside of any section.
 void Heap::Relieve() {
-  if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed))) {
+  if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed) ||
+                   taken() >= taken_trigger_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kGrowth);
   } else if (GCM_UNLIKELY(clock::Coarse() >= next_tick_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kTick);

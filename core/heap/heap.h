@@ -99,6 +99,11 @@ class Heap {
   void SetTrigger(size_t bytes) {
     trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed);
   }
+  // The same for the bytes of slots taken since the start.
+  void SetTakenTrigger(uint64_t bytes) { taken_trigger_.store(bytes, std::memory_order_relaxed); }
+  uint64_t taken() const { return taken_.load(std::memory_order_relaxed); }
+  // Slots that a thread can allocate from now on, by spans; large blocks.
+  void CountTaken(uint64_t bytes) { taken_.fetch_add(bytes, std::memory_order_relaxed); }
   // When Pressure::kTick is due: nanoseconds of the coarse clock.
   void SetNextTick(uint64_t time) { next_tick_.store(time, std::memory_order_relaxed); }
   void SetPressureHook(bool (*hook)(Pressure)) { pressure_.store(hook, std::memory_order_relaxed); }
@@ -134,6 +139,7 @@ class Heap {
   Sweeper sweeper_;
   std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
+  std::atomic<uint64_t> taken_{0}, taken_trigger_{UINT64_MAX};
   std::atomic<uint64_t> next_tick_{UINT64_MAX};
   std::atomic<bool (*)(Pressure)> pressure_{nullptr};
   std::atomic<void (*)()> attach_hook_{nullptr};

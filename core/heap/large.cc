@@ -25,6 +25,7 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
         if (zero != nullptr) *zero = span->zero;
         pages_.Publish(span);
         BlackenNew(span);
+        CountTaken(span->pages * kPageSize);
         p = PointerTo(span->start);
         GCM_KEEP_ALIVE(p);
       }

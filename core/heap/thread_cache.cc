@@ -55,7 +55,9 @@ bool ThreadCache::FindBits(ClassLists& lists, unsigned size_class) {
 }
 
 void ThreadCache::MakeCurrent(Span* span) {
+  heap().FoldRemote(span);  // what was swept, above all
   heap().PrepareForUse(span);
+  heap().CountTaken(uint64_t{span->CountFree()} * span->slot_size);
   ClassLists& lists = lists_[span->size_class];
   lists.current = span;
   lists.word = 0;
