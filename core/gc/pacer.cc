@@ -6,7 +6,7 @@ namespace {
 constexpr uint64_t kMinGrowth = 4 * kMiB;
 constexpr uint64_t kMinEarlyGrowth = 384 * kKiB;
 constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
-constexpr uint64_t kLeastShare = 8;
+constexpr uint64_t kLeastShare = 16;
 constexpr uint64_t kAskAgain = 256 * kKiB;
 constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
 constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
