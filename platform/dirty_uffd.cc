@@ -22,10 +22,12 @@ using pagemap_scan::Region;
 constexpr uint64_t kFeatureHugetlbfsShmem = 1 << 12, kFeatureUnpopulated = 1 << 13,
                    kFeatureAsync = 1 << 15;
 
-// Memory whose pages are changed under one hold of the kernel's locks: some 0.1 to 0.4 ms.
-constexpr size_t kPiece = 16 * kMiB;
-// As much is asked at once: where one mapping is not tracked, all that is mapped in it counts as
-// written.
+// Memory whose pages are changed under one hold of the kernel's locks: some 0.1 to 0.2 ms. A change
+// of the tracking itself is three times as slow as arming, and nobody may fault meanwhile.
+constexpr size_t kArmed = 16 * kMiB;
+constexpr size_t kChanged = 4 * kMiB;
+// As much is asked at once. Where one mapping is not tracked, all that is mapped in it counts as
+// written when it is re-armed.
 constexpr size_t kAsked = 64 * kMiB;
 // Of a scan's answers, on the stack.
 constexpr size_t kBatch = 256;
@@ -46,28 +48,44 @@ class Pieces {
   const size_t step_;
 };
 
-// Runs of pages that were written; with `flags` kProtect they are clean again. Where this kernel's
-// walk is quickest for: pages that are not there, and have not been protected, are taken along.
-long ScanWritten(int pagemap, Range range, uint64_t flags, Region* regions, size_t count,
-                 uintptr_t* reached) {
+Argument ScanOf(Range range, Region* regions, size_t count) {
   Argument scan{};
   scan.size = sizeof(scan);
-  scan.flags = flags | pagemap_scan::kCheckTracked;
   scan.start = range.lo;
   scan.end = range.hi;
   scan.vec = AddressOf(regions);
   scan.vec_len = count;
-  scan.category_mask = scan.return_mask = pagemap_scan::kWritten;
-  const long n = Syscall(SYS_ioctl, pagemap, pagemap_scan::kRequest, &scan);
-  *reached = scan.walk_end;
-  return n;
+  return scan;
+}
+
+// The number of regions, or -errno; where to go on from is in scan->walk_end.
+long Scan(int pagemap, Argument* scan) {
+  return Syscall(SYS_ioctl, pagemap, pagemap_scan::kRequest, scan);
+}
+
+// Pages that were written, if all that is mapped is tracked; with kProtect they are clean again.
+// This is what the kernel's walk is quickest for: pages that are not there, and have not been
+// protected, are taken along.
+long ScanWritten(int pagemap, Argument* scan, uint64_t flags) {
+  scan->flags = flags | pagemap_scan::kCheckTracked;
+  scan->category_mask = scan->return_mask = pagemap_scan::kWritten;
+  return Scan(pagemap, scan);
+}
+
+// Pages that were written, and all of mappings that are not tracked.
+long ScanWrittenOrUntracked(int pagemap, Argument* scan) {
+  scan->flags = scan->walk_end = 0;
+  scan->category_mask = scan->return_mask = 0;
+  scan->category_inverted = pagemap_scan::kTracked;
+  scan->category_anyof_mask = pagemap_scan::kTracked | pagemap_scan::kWritten;
+  return Scan(pagemap, scan);
 }
 
 // Protects what is present. Unlike UFFDIO_WRITEPROTECT it makes no page tables where nothing is,
 // and takes half the time.
 bool Protect(int pagemap, Range range) {
-  uintptr_t reached;
-  return ScanWritten(pagemap, range, pagemap_scan::kProtect, nullptr, 0, &reached) >= 0;
+  Argument scan = ScanOf(range, nullptr, 0);
+  return ScanWritten(pagemap, &scan, pagemap_scan::kProtect) >= 0;
 }
 
 // Runs fn for each run of mapped memory of the range; all of it, or what is tracked. False: fn has
@@ -77,14 +95,9 @@ GCM_NOINLINE bool ForEachMapped(int pagemap, Range range, bool tracked, Range* r
   Region regions[32];
   *rest = range;
   while (rest->lo < rest->hi) {
-    Argument scan{};
-    scan.size = sizeof(scan);
-    scan.start = rest->lo;
-    scan.end = rest->hi;
-    scan.vec = AddressOf(regions);
-    scan.vec_len = sizeof(regions) / sizeof(regions[0]);
+    Argument scan = ScanOf(*rest, regions, sizeof(regions) / sizeof(regions[0]));
     if (tracked) scan.category_mask = pagemap_scan::kTracked;
-    const long n = Syscall(SYS_ioctl, pagemap, pagemap_scan::kRequest, &scan);
+    const long n = Scan(pagemap, &scan);
     if (n < 0 || scan.walk_end <= rest->lo) return false;
     for (long i = 0; i < n; ++i) {
       if (!fn(Range{regions[i].start, regions[i].end})) return false;
@@ -111,7 +124,7 @@ bool Unregister(int fd, Range range) {
 // Applies `change` in pieces. One that holds anything that is not ours is refused as a whole.
 void Change(const Tracker& tracker, Range range, bool (*change)(int fd, Range range)) {
   if (!tracker.HasFd()) return;
-  Pieces pieces(range, kPiece);
+  Pieces pieces(range, kChanged);
   for (Range piece; pieces.Next(&piece);) {
     if (change(tracker.fd, piece)) continue;
     Range rest;
@@ -172,7 +185,7 @@ void Untrack(const Tracker& tracker, Range range) { Change(tracker, range, Unreg
 
 bool Arm(const Tracker& tracker, Range range) {
   if (!tracker.HasFd() || !tracker.HasPagemap()) return false;
-  Pieces pieces(range, kPiece);
+  Pieces pieces(range, kArmed);
   for (Range piece; pieces.Next(&piece);) {
     if (Protect(tracker.pagemap, piece)) continue;
     Disarm(tracker, range);
@@ -193,11 +206,12 @@ uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn
   Pieces pieces(range, kAsked);
   for (Range piece; pieces.Next(&piece);) {
     while (piece.lo < piece.hi) {
-      uintptr_t reached = piece.hi;
-      const long n = ScanWritten(tracker.pagemap, piece, rearm ? pagemap_scan::kProtect : 0,
-                                 regions, kBatch, &reached);
-      if (n < 0 || reached <= piece.lo) {
+      Argument scan = ScanOf(piece, regions, kBatch);
+      long n = ScanWritten(tracker.pagemap, &scan, rearm ? pagemap_scan::kProtect : 0);
+      if (n < 0 && !rearm) n = ScanWrittenOrUntracked(tracker.pagemap, &scan);
+      if (n < 0 || scan.walk_end <= piece.lo) {
         // Some of it may be clean again, and has not been told.
+        uintptr_t reached;
         if (!ReportMapped(tracker.pagemap, piece, fn, data, &reached)) return reached;
         break;
       }
@@ -207,7 +221,7 @@ uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn
         for (++i; rearm && i < n; ++i) Disarm(tracker, {regions[i].start, regions[i].end});
         return last;
       }
-      piece.lo = reached;
+      piece.lo = scan.walk_end;
     }
   }
   return range.hi;

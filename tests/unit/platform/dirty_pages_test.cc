@@ -243,7 +243,13 @@ TEST_F(DirtyPagesTest, ReportsMemoryMappedAnew) {
   for (size_t n : {3, 1003, 2003}) Write(n);
   const Pages found = Fetch(true);
   for (size_t n : {3, 1003, 2003}) EXPECT_TRUE(found.count(n)) << n;
-  EXPECT_TRUE(Fetch().count(1003)) << "it is still not tracked";
+  Write(2003);
+  Pages expected = Count(1000, 500);
+  expected.insert(2003);
+  EXPECT_EQ(Fetch(), expected) << "what is not tracked, and of the rest what was written";
+  ASSERT_TRUE(dirty_.Track(All()));
+  ASSERT_TRUE(dirty_.Arm(All()));
+  EXPECT_EQ(Fetch(), Pages{});
 }
 
 TEST_F(DirtyPagesTest, ReportsMemoryThatWasMoved) {
