@@ -84,12 +84,14 @@ extern "C" long GcmCloneThread(long flags, void* stack, std::atomic<uint32_t>* t
                                void (*fn)(void*), void* data);
 
 namespace gcm {
+
+constinit GCM_TLS bool t_own_thread = false;
+
 namespace {
 
 constexpr unsigned kMost = 64;
 std::atomic<std::atomic<uint32_t>*> g_threads[kMost];  // written under g_lock
 Mutex g_lock;
-GCM_TLS bool t_here = false;
 bool g_keeps_standard_error = false;
 
 // Where the C library keeps, in a thread's control block, what compilers take from it: the address
@@ -115,7 +117,7 @@ uintptr_t MakeStorage(Range memory) {
 
 // Whether this library's variables lie within what MakeStorage makes.
 bool StorageSuffices() {
-  const uintptr_t pointer = AddressOf(__builtin_thread_pointer()), ours = AddressOf(&t_here);
+  const uintptr_t pointer = AddressOf(__builtin_thread_pointer()), ours = AddressOf(&t_own_thread);
   const uintptr_t distance = pointer > ours ? pointer - ours : ours - pointer;
   return distance < kBelow - kControl;
 }
@@ -158,7 +160,7 @@ bool OwnThread::IsOne(int tid) {
 
 void OwnThread::KeepStandardError() { g_keeps_standard_error = true; }
 
-bool OwnThread::IsHere() { return t_here; }
+bool OwnThread::IsHere() { return t_own_thread; }
 
 void OwnThread::AfterForkInChild() {
   g_lock.Reset();
@@ -167,7 +169,7 @@ void OwnThread::AfterForkInChild() {
 
 void OwnThread::Enter(void* data) {
   auto* self = static_cast<OwnThread*>(data);
-  t_here = true;
+  t_own_thread = true;
   if (!self->shares_ && !LeaveDescriptors()) {
     // Without them the thread would open its files among the program's.
     self->fn_ = nullptr;

@@ -52,6 +52,8 @@ constexpr WaitingCalls MakeWaitingCalls() {
     SYS_waitid,
     SYS_flock,
     SYS_seccomp,
+    SYS_clone,
+    435 /* clone3 */,
     SYS_mq_timedsend,
     SYS_mq_timedreceive,
     426 /* io_uring_enter */,
@@ -59,6 +61,7 @@ constexpr WaitingCalls MakeWaitingCalls() {
     449 /* futex_waitv */,
 #if defined(__x86_64__)
     SYS_poll,
+    SYS_fork,
     SYS_select,
     SYS_epoll_wait,
     SYS_pause,

@@ -204,7 +204,27 @@ GCM_EXPORT int clone(int (*fn)(void*), void* stack, int flags, void* argument, .
   auto* child_tid = va_arg(rest, pid_t*);
   va_end(rest);
   if ((flags & (CLONE_VM | CLONE_SETTLS | CLONE_VFORK)) == CLONE_VM) gcm::blocking::Distrust();
-  return GCM_NEXT(clone)(fn, stack, flags, argument, parent_tid, tls, child_tid);
+  if ((flags & CLONE_VM) != 0)
+    return GCM_NEXT(clone)(fn, stack, flags, argument, parent_tid, tls, child_tid);
+  struct Child {
+    int (*fn)(void*);
+    void* argument;
+  } child{fn, argument};
+  auto run = [](void* data) {
+    gcm::AfterForkInChild();
+    auto* c = static_cast<Child*>(data);
+    return c->fn(c->argument);
+  };
+  gcm::BeforeFork();
+  const int result = GCM_NEXT(clone)(run, stack, flags, &child, parent_tid, tls, child_tid);
+  gcm::AfterForkInParent();
+  return result;
+}
+GCM_EXPORT pid_t _Fork(void) {
+  gcm::BeforeFork();
+  const pid_t result = GCM_NEXT(_Fork)();
+  result == 0 ? gcm::AfterForkInChild() : gcm::AfterForkInParent();
+  return result;
 }
 
 // vfork: the stub calls these around the system call.
@@ -218,6 +238,26 @@ __attribute__((visibility("hidden"), used)) long GcmAfterVfork(long result) {
 }
 asm(GCM_VFORK_STUB("vfork", "GcmBeforeVfork", "GcmAfterVfork"));
 
+}  // extern "C"
+
+namespace gcm {
+namespace {
+
+bool IsFork(long number, long argument) {
+#if defined(__x86_64__)
+  if (number == SYS_fork) return true;
+#endif
+  constexpr long kClone3 = 435;  // its flags are the first member
+  const uint64_t flags = number == SYS_clone ? static_cast<uint64_t>(argument)
+                         : number == kClone3 ? *PointerTo<uint64_t>(static_cast<uintptr_t>(argument))
+                                             : CLONE_VM;
+  return (flags & CLONE_VM) == 0;
+}
+
+}  // namespace
+}  // namespace gcm
+
+extern "C" {
 // syscall: those that may wait come here, all others go to libc's.
 
 __attribute__((visibility("hidden"),
@@ -234,6 +274,12 @@ __attribute__((visibility("hidden"), used)) long GcmPlainSyscall(long number, lo
 __attribute__((visibility("hidden"), used)) long GcmWaitingSyscall(long number, long a, long b,
                                                                    long c, long d, long e, long f) {
   if (number == SYS_seccomp) gcm::BeforeSeccomp(a);
+  if (gcm::IsFork(number, a)) {
+    gcm::BeforeFork();
+    const long forked = GcmPlainSyscall(number, a, b, c, d, e, f);
+    forked == 0 ? gcm::AfterForkInChild() : gcm::AfterForkInParent();
+    return forked;
+  }
   long result;
   auto call = [&] { result = GcmPlainSyscall(number, a, b, c, d, e, f); };
   gcm::Publish(call);

@@ -6,6 +6,7 @@
 #include "core/base/options.h"
 #include "core/gc/collector.h"
 #include "core/heap/heap.h"
+#include "platform/clock.h"
 #include "core/report/statistics.h"
 #include "platform/file.h"
 #include "platform/message.h"
@@ -41,25 +42,42 @@ void OnAttach() {
 // of them.
 GCM_TLS bool t_forks_inside = false;
 
+// A collection beside the program is kept from beginning a step, or found waiting for such a lock.
+GCM_TLS bool t_has_turn = false;
+constexpr uint64_t kPatience = 50 * clock::kMillisecond;
+
+}  // namespace
+
 void BeforeFork() {
   t_forks_inside = Unstoppable::IsInside() && !Skips(Skip::inside);
-  if (t_forks_inside) return;
+  if (t_forks_inside) {
+    t_has_turn = collector().TryTakeTurn(kPatience);
+    return;
+  }
   collector().TakeTurn();
   heap().LockAll();
 }
 void AfterForkInParent() {
-  if (t_forks_inside) return;
+  if (t_forks_inside) {
+    if (t_has_turn) collector().EndTurn();
+    return;
+  }
   heap().UnlockAll();
   collector().EndTurn();
 }
 void AfterForkInChild() {
   if (WrappingAfterFork != nullptr) WrappingAfterFork();
-  if (t_forks_inside) return collector().AfterForkInside();
+  if (t_forks_inside) {
+    if (t_has_turn) collector().EndTurn();
+    return collector().AfterForkInside();
+  }
   heap().AfterForkInChild();
   collector().AfterForkInChild();
   process::MarkParent();
   collector().EndTurn();
 }
+
+namespace {
 
 // Where output cannot go is said at the start, once.
 void CheckPath(const char* name, const char* path) {

@@ -35,4 +35,9 @@ void StartBlocking();
 void StartHandlers();
 void HandlersAfterFork();
 
+// Around a fork that calls no handlers of it: preload/start.cc.
+void BeforeFork();
+void AfterForkInParent();
+void AfterForkInChild();
+
 }  // namespace gcm

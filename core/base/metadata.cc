@@ -72,6 +72,6 @@ void* Allocate(size_t size) {
   return result;
 }
 
-void ResetLock() { g_bump.lock.Reset(); }
+void ResetLock(bool own_only) { g_bump.lock.Reset(own_only); }
 
 }  // namespace gcm::metadata

@@ -19,6 +19,6 @@ void ReleaseOwn(uintptr_t address, size_t size);
 size_t MappedBytes();
 void CountMapped(size_t size);
 
-void ResetLock();
+void ResetLock(bool own_only = false);
 
 }  // namespace gcm::metadata

@@ -81,6 +81,6 @@ size_t OwnRanges::Count() {
   return g_list.count;
 }
 
-void OwnRanges::ResetLock() { g_list.lock.Reset(); }
+void OwnRanges::ResetLock(bool own_only) { g_list.lock.Reset(own_only); }
 
 }  // namespace gcm

@@ -21,7 +21,7 @@ class OwnRanges {
   static size_t Count();
 
   // A forked child: nobody else holds the lock.
-  static void ResetLock();
+  static void ResetLock(bool own_only = false);
 };
 
 }  // namespace gcm

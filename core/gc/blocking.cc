@@ -14,7 +14,12 @@ namespace {
 GCM_COLD void LeaveHeld(BlockedState* blocked, uintptr_t* state) {
   // No handler of the program may run before the world does.
   SignalsBlocked signals;
-  while (!blocked->TryLeave(state)) World::AwaitStart();
+  // The epoch first: what is waited for is the stop by which the thread was held, not a later one.
+  for (;;) {
+    const uint32_t epoch = World::Epoch();
+    if (blocked->TryLeave(state)) return;
+    World::AwaitEnd(epoch);
+  }
 }
 
 GCM_INLINE uintptr_t Leave(ThreadCache* cache) {

@@ -10,6 +10,7 @@
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
+#include "platform/syscall.h"
 
 namespace gcm {
 namespace {
@@ -181,10 +182,24 @@ bool Collector::TryTakeTurn() {
   uint64_t mask = BlockSignals();
   if (lock_.TryLock()) {
     mask_ = mask;
+    if (GCM_UNLIKELY(process::WasForked())) NoticeFork();
     return true;
   }
   RestoreSignals(mask);
   return false;
+}
+
+bool Collector::LeadsBeside() const {
+  return beside_.load(std::memory_order_relaxed) && !process::WasForked();
+}
+
+bool Collector::TryTakeTurn(uint64_t patience) {
+  wanted_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t end = clock::Now() + patience;
+  bool taken;
+  while (!(taken = TryTakeTurn()) && clock::Now() < end) Syscall(SYS_sched_yield);
+  wanted_.fetch_sub(1, std::memory_order_relaxed);
+  return taken;
 }
 
 void Collector::TakeTurn() {
@@ -212,7 +227,6 @@ void Collector::EndTurn() {
 
 bool Collector::Collectable() {
   if (process::SharesParentMemory()) return false;  // a vfork child: the heap is its parent's
-  if (process::WasForked()) NoticeFork();
   if (stack_top_ != 0) return true;
   if (!cycle_.Prepare()) return false;
   uintptr_t stack = metadata::MapOwn(kStackSize, "gcmalloc: collector's stack");
@@ -240,6 +254,7 @@ Cycle::Plan Collector::PlanFor(const char* reason) const {
 // Under the turn. A thread of our own leads the cycle; false: there is none to be had.
 bool Collector::StartBeside(const char* reason) {
   if (options().workers == 0 || !Collectable()) return false;
+  if (kernel_values::HasNotifications()) return false;
   if (!PlanFor(reason).concurrent || !cycle_.TracksDirtyPages()) return false;
   leader_.Join();
   if (leader_memory_.size() == 0) {
@@ -384,6 +399,8 @@ void Collector::DropCycle() {
 }
 
 void Collector::AfterForkInside() {
+  heap().AfterForkInside();
+  OwnThread::AfterForkInChild();
   lock_.Reset();
   kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();

@@ -37,6 +37,8 @@ class Collector {
   // can be stopped.
   void TakeTurn();
   bool TryTakeTurn();
+  // Tries for so many nanoseconds.
+  bool TryTakeTurn(uint64_t patience);
   void EndTurn();
 
   // As the turn, with signals as they were: those of a stop that is over have been heard then. A
@@ -58,7 +60,7 @@ class Collector {
   // Under the turn:
   bool Collectable();
   Cycle::Plan PlanFor(const char* reason) const;
-  bool LeadsBeside() const { return beside_.load(std::memory_order_relaxed); }
+  bool LeadsBeside() const;
   // A whole cycle, or the beginning of one that goes on beside the program or in later calls.
   bool RunHere(const char* reason);
   bool StartBeside(const char* reason);

@@ -161,8 +161,9 @@ bool Cycle::Reset(uint64_t deadline) {
 }
 
 bool Cycle::LookAtThreads(RootScanner::Caller caller) {
-  if (OwnThread::IsHere() && world().thread_count() != 0)
-    apart::ActFor(process::NumberInProc(world().thread(0).tid));
+  // What the kernel shows of a thread, it is to show of one of the program's.
+  const int tid = OwnThread::IsHere() ? world().LivingThread() : 0;
+  if (tid != 0) apart::ActFor(process::NumberInProc(tid));
   return roots_->ScanThreads(&markers_[0], world(), caller);
 }
 
@@ -336,9 +337,10 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
     if (!tables.HasChunk(Max(chunk, piece.lo))) continue;
     std::atomic<uint32_t>& has = tables.HasCards(Max(chunk, piece.lo));
     if (has.load(std::memory_order_relaxed) == 0) continue;
-    // pairs with: gcmalloc_write_barrier, which sets the card first
-    has.store(0, std::memory_order_seq_cst);
     const Range part{Max(chunk, piece.lo), Min(chunk + kChunkSize, piece.hi)};
+    // Another piece may have the rest of the chunk (tests/model/summary.pml): then it stays set.
+    // pairs with: gcmalloc_write_barrier, which sets the card first
+    if (part.size() == kChunkSize) has.exchange(0, std::memory_order_seq_cst);
     for (uintptr_t page = part.lo; page < part.hi; page += kPageSize) {
       std::atomic<uint64_t>& cards = tables.Cards(page);
       if (cards.load(std::memory_order_relaxed) == 0) continue;
@@ -352,8 +354,6 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
         marker->ScanCards(page + i * kCardSize, page + (i + 1) * kCardSize);
       }
     }
-    // The other part of the chunk, of another piece.
-    if (part.size() != kChunkSize) has.store(1, std::memory_order_relaxed);
   }
   return true;
 }

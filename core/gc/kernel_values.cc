@@ -153,6 +153,13 @@ void DropNotification(int queue) {
   record->queue.store(-1, std::memory_order_relaxed);
 }
 
+bool HasNotifications() {
+  for (Record* r = LoadRelaxed(&g_notifications); r != nullptr; r = r->next) {
+    if (r->queue.load(std::memory_order_relaxed) >= 0) return true;
+  }
+  return false;
+}
+
 void Scan(Marker* marker, const World& world) {
   for (Record* r = Skips(Skip::mq_notify) ? nullptr : LoadRelaxed(&g_notifications); r != nullptr;
        r = r->next) {

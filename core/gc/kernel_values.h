@@ -29,6 +29,9 @@ struct Notification {
 };
 bool NoteNotification(int queue, const Notification& notification);
 void DropNotification(int queue);
+// Whether there are any. A queue forgets its notification when any descriptor of it is closed, a
+// copy in another table, too.
+bool HasNotifications();
 
 // With the world stopped: marks all, and forgets what is not pending any more.
 void Scan(Marker* marker, const World& world);

@@ -48,7 +48,9 @@ class RootScanner {
   // Memory of the program's own that is large and private, found by the last ScanMemory that was
   // not whole: worth tracking.
   static constexpr size_t kMostTracked = 64;
+  // (What is larger than that is a reservation, of which little is there.)
   static constexpr size_t kWorthTracking = kMiB;
+  static constexpr size_t kTooLarge = 16 * kGiB;
   const Range* large() const { return large_; }
   size_t large_count() const { return large_count_; }
   // The next ScanMemory that is whole asks for written pages of these only.

@@ -89,14 +89,22 @@ World& world() {
 size_t World::thread_count() const { return g_threads.count(); }
 StoppedThread World::thread(size_t i) const { return g_threads.at(i).Read(); }
 
+int World::LivingThread() const {
+  for (size_t i = 0; i < g_threads.count(); ++i) {
+    if (!g_threads.at(i).gone) return g_threads.at(i).tid.load(std::memory_order_relaxed);
+  }
+  return 0;
+}
+
 bool World::IsAlive(int tid) const {
   if (tid == self_) return true;
   ThreadRecord* record = g_threads.Find(tid);
   return record != nullptr && !record->gone;
 }
 
-void World::AwaitStart() {
-  uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
+uint32_t World::Epoch() { return g_epoch.load(std::memory_order_relaxed); }
+
+void World::AwaitEnd(uint32_t epoch) {
   if ((epoch & 1) != 0) FutexWait(&g_epoch, epoch);
 }
 

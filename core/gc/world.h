@@ -25,11 +25,15 @@ class World {
 
   size_t thread_count() const;
   StoppedThread thread(size_t i) const;
+  // The number of one of them that has not ended; 0 if there is none.
+  int LivingThread() const;
   // True for the threads of the last enumeration, the caller's own included.
   bool IsAlive(int tid) const;
 
-  // Waits while the world is stopped, or is about to be.
-  static void AwaitStart();
+  // The number of the stop that is under way or about to be, or of the time between two; and waits
+  // while it is that of a stop.
+  static uint32_t Epoch();
+  static void AwaitEnd(uint32_t epoch);
 
   // The function behind which handlers of the program run, each within a HandlerScope. While the
   // process has handlers that do not, published threads are signalled like others. While one thread

@@ -89,9 +89,9 @@ void CacheRegistry::UnlockAll() {
   for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Unlock();
   lock_.Unlock();
 }
-void CacheRegistry::ResetLocks() {
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Reset();
-  lock_.Reset();
+void CacheRegistry::ResetLocks(bool own_only) {
+  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Reset(own_only);
+  lock_.Reset(own_only);
 }
 
 }  // namespace gcm

@@ -36,7 +36,7 @@ class CacheRegistry {
 
   void LockAll();  // around a fork: the registry's lock, then those of all caches
   void UnlockAll();
-  void ResetLocks();
+  void ResetLocks(bool own_only = false);
 
  private:
   ThreadCache* New();

@@ -79,8 +79,8 @@ void CentralLists::LockAll() {
 void CentralLists::UnlockAll() {
   for (unsigned i = kClasses; i-- > 0;) lists_[i].lock.Unlock();
 }
-void CentralLists::ResetLocks() {
-  for (List& list : lists_) list.lock.Reset();
+void CentralLists::ResetLocks(bool own_only) {
+  for (List& list : lists_) list.lock.Reset(own_only);
 }
 
 }  // namespace gcm

@@ -23,7 +23,7 @@ class CentralLists {
   // In rank order, around a fork.
   void LockAll();
   void UnlockAll();
-  void ResetLocks();
+  void ResetLocks(bool own_only = false);
 
  private:
   struct alignas(64) List {

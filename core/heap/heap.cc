@@ -410,6 +410,15 @@ void Heap::UnlockAll() {
   registry_.UnlockAll();
 }
 
+void Heap::AfterForkInside() {
+  pages_.lock().Reset(true);
+  ResetSpanPoolLock(true);
+  metadata::ResetLock(true);
+  OwnRanges::ResetLock(true);
+  central_.ResetLocks(true);
+  registry_.ResetLocks(true);
+}
+
 void Heap::AfterForkInChild() {
   pages_.lock().Reset();
   ResetSpanPoolLock();

@@ -118,6 +118,8 @@ class Heap {
   void LockAll();
   void UnlockAll();
   void AfterForkInChild();
+  // In the child of one that was made inside of a section of the heap: that section goes on.
+  void AfterForkInside();
 
  private:
   GCM_NOINLINE void* AllocateSmallSlow(unsigned size_class);

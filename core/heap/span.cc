@@ -76,7 +76,7 @@ void DeleteSpan(Span* span) {
   g_pool.free[pool] = span;
 }
 
-void ResetSpanPoolLock() { g_pool.lock.Reset(); }
+void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }
 
 unsigned Span::CountFree() const {
   unsigned count = 0;

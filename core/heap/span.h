@@ -85,7 +85,7 @@ inline constexpr uintptr_t kOwnerCareful = 1;  // bit 0 beside a cache's address
 // Pool of descriptors. Thread-safe.
 Span* NewSpan(unsigned words);  // nullptr when metadata memory is exhausted
 void DeleteSpan(Span* span);
-void ResetSpanPoolLock();
+void ResetSpanPoolLock(bool own_only = false);
 
 // Intrusive doubly linked list.
 class SpanQueue {
