@@ -1,4 +1,4 @@
-/* Publication of the arena's bounds: Arena::Grow, TakeFrom, Publish and Contains (core/heap/arena), SideTables::MapPart,
+/* Publication of the arena's bounds: Arena::Grow, TakeFrom, Publish, Contains (core/heap/arena), SideTables::MapPart,
  * MapDirectory, EnsureChunk, SetSpan, SpanAt (core/heap/side_tables).
  *
  * Law: whatever page an observer looks up, at whatever moment, it touches nothing that is not readable for it, what
@@ -38,7 +38,8 @@ inline Relaxed(x) { atomic { if :: x == NONE -> x = PENDING; pending++ :: else f
 inline Release(x) { pending == 0; Relaxed(x) }
 
 #define BECOMES_SEEN(x) :: x == PENDING -> x = SEEN; pending--
-#define PAGE_SEEN(p) BECOMES_SEEN(memory[p]) BECOMES_SEEN(bits[p]) BECOMES_SEEN(cards[p]) BECOMES_SEEN(span[p]) BECOMES_SEEN(told[p])
+#define PAGE_SEEN(p) \
+  BECOMES_SEEN(memory[p]) BECOMES_SEEN(bits[p]) BECOMES_SEEN(cards[p]) BECOMES_SEEN(span[p]) BECOMES_SEEN(told[p])
 #define CHUNK_SEEN(c) BECOMES_SEEN(directory[c]) BECOMES_SEEN(entry[c]) BECOMES_SEEN(spans[c])
 
 active proctype Buffer() {

@@ -1,8 +1,8 @@
 /* Mark termination with several workers: local lists, a shared list under a lock, a count of idle workers.
  *
  * Law: when the end is announced and when the workers have left, every reachable object is marked and scanned and no
- * list holds anything; nobody waits for ever. Nobody sleeps beside shared work either: a worker may stand still for good while it scans (its
- * thread got no time, STALL), and what it had shared before is done by the others.
+ * list holds anything; nobody waits for ever. Nobody sleeps beside shared work either: a worker may stand still for
+ * good while it scans (its thread got no time, STALL), and what it had shared before is done by the others.
  *
  * A worker takes work from the shared list under the lock. Without any it counts itself idle under the same lock and
  * reads the futex's word; it waits unless the word has changed. Who shares puts a segment on the list and changes

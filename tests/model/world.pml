@@ -8,10 +8,9 @@
  *
  * A thread's handler is a process of its own, while which the thread stands still (`inside`). Threads write, run
  * sections with the heap's lock (SECTIONS), wait in the kernel with their state published (CALLS), perhaps until the
- * end, perhaps with all signals blocked; thread 0 starts thread 1, and threads end (BIRTHS; ALONE: there
- * is none). Times are not modelled:
- * the stopper looks for late publishers and loses patience at any moment. Left out: threads that share
- * thread-local storage, vfork, signals that are refused or lost.
+ * end, perhaps with all signals blocked; thread 0 starts thread 1, and threads end (BIRTHS; ALONE: there is none).
+ * Times are not modelled: the stopper looks for late publishers and loses patience at any moment. Left out: threads
+ * that share thread-local storage, vfork, signals that are refused or lost.
  *
  * Broken: NO_CLAIM: handlers write without claiming their record. KEEP: who gives up leaves the records to be claimed.
  * ONCE: threads are enumerated once. NO_DEFER: the handler stops a thread inside of a section. NO_PARK: a section's end
@@ -151,6 +150,7 @@ proctype Thread(byte me) {
   atomic { !inside[me] -> alive[me] = false }
 }
 
+/* The stopper. */
 #define EACH(body) i = 0; do :: i < THREADS -> body; i++ :: else -> i = 0; break od
 #define FOR_ALL(condition) ((condition(0)) && (condition(1)))
 #define IS_STOPPED(i) (!known[i] || stopped_at[i] == epoch)
