@@ -13,7 +13,7 @@ BINARIES_early := arena_race
 BINARIES_hooks := libgcmalloc.so
 HELPERS := $(foreach h,leak poison idle resident shifted queue_full filter,$(TEST)/$(h))
 
-test: MORE_PACKAGES := libgtest-dev
+test: MORE_PACKAGES := libgtest-dev spin
 test: all
 	@$(MAKE) --no-print-directory -j2 test-programs
 	@python3 tests/tools/run_all.py $(OUT)

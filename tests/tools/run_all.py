@@ -55,6 +55,7 @@ def suites(out):
                                       os.path.join(test, "roots_tests")], {}),
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
+        ("models", python + [path("model", "run.py")], {}),
         ("linked statically", [os.path.join(test, "static_program")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
