@@ -154,9 +154,9 @@ void Collector::Throttle() {
   if (LeadsBeside()) FutexWait(&ended_, seen, &kThrottle);
 }
 
-bool Collector::AwaitEnd(uint32_t seen) {
+Collector::End Collector::AwaitEnd(uint32_t seen) {
   while (ended_.load(std::memory_order_acquire) == seen) FutexWait(&ended_, seen);  // pairs with: Finish
-  return last_done_.load(std::memory_order_relaxed);
+  return last_end_.load(std::memory_order_relaxed);
 }
 
 bool Collector::Collect(const char* reason) {
@@ -164,18 +164,24 @@ bool Collector::Collect(const char* reason) {
   if (process::SharesParentMemory()) return false;
   for (;;) {
     TakeTurn();
-    if (!LeadsBeside()) break;
     const uint32_t seen = ended_.load(std::memory_order_relaxed);
+    if (LeadsBeside()) {
+      EndTurn();
+      AwaitEnd(seen);  // what has begun before the call may have missed what is garbage now
+      continue;
+    }
+    while (cycle_.active()) GoOnHere(UINT64_MAX);
+    if (StartBeside(reason)) {
+      EndTurn();
+      const End end = AwaitEnd(seen);
+      if (end == End::kForked) continue;
+      return end == End::kDone;
+    }
+    bool done = RunHere(reason);
+    while (cycle_.active()) done = GoOnHere(UINT64_MAX);
     EndTurn();
-    AwaitEnd(seen);  // what has begun before the call may have missed what is garbage now
+    return done;
   }
-  while (cycle_.active()) GoOnHere(UINT64_MAX);
-  const uint32_t seen = ended_.load(std::memory_order_relaxed);
-  const bool beside = StartBeside(reason);
-  bool done = beside || RunHere(reason);
-  while (!beside && cycle_.active()) done = GoOnHere(UINT64_MAX);
-  EndTurn();
-  return beside ? AwaitEnd(seen) : done;
 }
 
 bool Collector::TryTakeTurn() {
@@ -294,7 +300,8 @@ void Collector::LeadToEnd() {
     lock_.Lock();
   }
   Finish(outcome_ == Cycle::Outcome::kDone);
-  last_done_.store(outcome_ == Cycle::Outcome::kDone, std::memory_order_relaxed);
+  last_end_.store(outcome_ == Cycle::Outcome::kDone ? End::kDone : End::kGivenUp,
+                  std::memory_order_relaxed);
   beside_.store(false, std::memory_order_relaxed);
   ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   lock_.Unlock();
@@ -393,6 +400,9 @@ void Collector::DropCycle() {
   OwnThread::AfterForkInChild();
   leader_.Forget();
   cycle_.AfterForkInChild();
+  // A handler may have forked while its thread waited for the end of a cycle.
+  last_end_.store(End::kForked, std::memory_order_relaxed);
+  ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   beside_.store(false, std::memory_order_relaxed);
   wanted_.store(0, std::memory_order_relaxed);
   SetTriggers();

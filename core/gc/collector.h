@@ -71,7 +71,8 @@ class Collector {
   void Finish(bool done);
   void DropCycle();
   // Without the turn: until the cycle beside is over. What became of it.
-  bool AwaitEnd(uint32_t seen);
+  enum class End : uint8_t { kDone, kGivenUp, kForked };
+  End AwaitEnd(uint32_t seen);
   void Throttle();
   void SetTriggers();
   void UpdateLimit(uint64_t now);
@@ -90,7 +91,7 @@ class Collector {
   Range leader_memory_{};
   std::atomic<bool> beside_{false};     // the leader has a cycle
   std::atomic<uint32_t> ended_{0};      // cycles that were led beside the program
-  std::atomic<bool> last_done_{false};  // of the last of them
+  std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
