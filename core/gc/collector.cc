@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kStackSize = 128 * kKiB;
 // A smaller heap is marked in less time than a thread and its tracking take.
 constexpr uint64_t kWorthTracking = 8 * kMiB;
+constexpr uint64_t kMostGrowth = 32 * kMiB;
 constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
 // A cycle in calls of malloc: half of the time at most.
 constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
@@ -41,7 +42,7 @@ void Collector::Start() {
   ledger().Start();
   blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
-  if (o.trace_stderr) OwnThread::KeepStandardError();
+  if (o.trace_stderr || o.checkmark) OwnThread::KeepStandardError();
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
@@ -271,8 +272,11 @@ bool Collector::StartBeside(const char* reason) {
   }
   reason_ = reason;
   beside_.store(true, std::memory_order_relaxed);
-  ceiling_.store(pacer_.goal(), std::memory_order_relaxed);
-  heap().SetTrigger(pacer_.goal());
+  // Without a goal, or with a distant one, the heap must not run away from its marking either.
+  const uint64_t most =
+      Min(pacer_.goal(), 2 * heap().pages().in_use_pages() * kPageSize + kMostGrowth);
+  ceiling_.store(most, std::memory_order_relaxed);
+  heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
   if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
   beside_.store(false, std::memory_order_relaxed);

@@ -14,7 +14,10 @@ namespace gcm {
 namespace {
 
 // What a stop may last, as long as it need not be the last one.
+// Where that is too little to fetch all pages in, it grows.
 constexpr uint64_t kSlice = 350 * clock::kMicrosecond;
+constexpr uint64_t kLongestSlice = 3 * clock::kMillisecond;
+constexpr uint64_t kSliceGrowth = 16;
 // Behind so many the world stays stopped until all is done: something defeats slicing.
 constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
@@ -62,6 +65,8 @@ void Cycle::Begin(const Plan& plan) {
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = 0;
+  slice_ = kSlice;
+  tracked_bytes_ = 0;
   record_ = {};
   began_ = clock::Now();
   taken_before_ = heap().taken();
@@ -240,15 +245,21 @@ Range Cycle::Piece(size_t n) const {
   return {};
 }
 
+// Whole extents, what is reserved too: so what is taken from them later is tracked before it is
+// published. An extent that comes later counts as written until it is tracked.
+void Cycle::TrackExtents() {
+  const Arena& arena = heap().pages().arena();
+  size_t bytes = 0;
+  for (size_t i = 0; i < arena.extent_count(); ++i)
+    bytes += arena.extent(i).end - arena.extent(i).start;
+  if (bytes == tracked_bytes_ || Skips(Skip::track)) return;
+  tracked_bytes_ = bytes;
+  for (size_t i = 0; i < arena.extent_count(); ++i)
+    dirty_.Track({arena.extent(i).start, arena.extent(i).end});
+}
+
 bool Cycle::Arm(uint64_t deadline) {
-  if (piece_ == 0) {
-    // Whole extents, what is reserved too: so what is taken from them later is tracked before it is
-    // published.
-    const Arena& arena = heap().pages().arena();
-    for (size_t i = 0; i < arena.extent_count(); ++i) {
-      if (!Skips(Skip::track)) dirty_.Track({arena.extent(i).start, arena.extent(i).end});
-    }
-  }
+  if (piece_ == 0) TrackExtents();
   while (piece_ < PieceCount()) {
     dirty_.Arm(Piece(piece_++));
     if (clock::Now() >= deadline) return false;
@@ -362,7 +373,7 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
 // goes, and then on from there. `complete` is set when all pieces have been fetched in this call.
 bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   Job job{this, deadline};
-  job.next.store(0, std::memory_order_relaxed);
+  TrackExtents();
   rounds_count_ = PieceCount();
   team_.Run(
       [](void* data, unsigned member) {
@@ -413,8 +424,10 @@ void Cycle::StopMarking() {
 // With the world stopped: whether everything reachable is marked now. If not, all runs on, and
 // another stop comes.
 bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
-  const uint64_t deadline =
-      at_once || slices_ > kMostSlices ? UINT64_MAX : stopped_at_ + kSlice;
+  // Of a stop that took long to come, some is left for work.
+  const uint64_t deadline = at_once || slices_ > kMostSlices
+                                ? UINT64_MAX
+                                : Max(stopped_at_ + slice_, clock::Now() + slice_ / 2);
   bool complete = true;
   if (!at_once) {
     if (!Mark(deadline, team_.members())) return false;
@@ -435,8 +448,21 @@ bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
          marking_.overflowed.load(std::memory_order_relaxed)) {
     Overflow();
   }
+  if (options().checkmark) Verify(caller);
   marking_.stopped = false;
   return true;
+}
+
+void Cycle::Verify(RootScanner::Caller caller) {
+  if (!checkmark_.Begin()) return;
+  marking_.checkmark = &checkmark_;
+  Marker& marker = markers_[0];
+  roots_->SetTracked(nullptr, roots_->large(), roots_->large_count());
+  if (LookAtThreads(caller)) roots_->ScanMemory(&marker, &pages_[0], world(), true);
+  Range block;
+  while (checkmark_.Next(&block)) marker.ScanWhole(block);
+  marking_.checkmark = nullptr;
+  checkmark_.End();
 }
 
 // Everything is marked, and the world stands still: what is not marked is garbage from here on.
@@ -464,6 +490,7 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   }
   Start();
   if (why_ != nullptr) return GiveUp(why_);
+  slice_ = Min(slice_ + slice_ / kSliceGrowth, kLongestSlice);
   // The program gets as much time as it was held up; marking goes on meanwhile.
   const uint64_t now = clock::Now();
   const uint64_t until = now + (now - stopped_at_);
@@ -553,6 +580,10 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kRoots:
       if (!ScanRoots(false)) return GiveUp(why_);
       why_ = nullptr;
+      if (Skips(Skip::early_sweep)) {
+        heap().sweeper().Begin(&marking_.protected_ranges);
+        heap().sweeper().Step(0, false);
+      }
       stage_ = Stage::kMark;
       break;
     case Stage::kMark:

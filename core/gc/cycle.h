@@ -16,6 +16,7 @@
 // The other kind does it all in one stop. Nothing is reclaimed unless the last stop was complete.
 #pragma once
 
+#include "core/gc/checkmark.h"
 #include "core/gc/mark_team.h"
 #include "core/gc/marker.h"
 #include "core/gc/roots.h"
@@ -72,6 +73,7 @@ class Cycle {
   bool ScanRoots(bool whole);
   bool Mark(uint64_t deadline, unsigned members);
   void Overflow();
+  void TrackExtents();
   bool Arm(uint64_t deadline);
   bool Pass(uint64_t deadline);
   void PassTracked();
@@ -80,6 +82,7 @@ class Cycle {
   void TurnToSweeping();
   Outcome Slice(RootScanner::Caller caller);
   bool Complete(RootScanner::Caller caller, bool at_once);
+  void Verify(RootScanner::Caller caller);
   Outcome AtOnce(RootScanner::Caller caller);
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
@@ -95,6 +98,8 @@ class Cycle {
   uint64_t stopped_at_ = 0;
   unsigned failures_ = 0;  // of stops in a row
   unsigned slices_ = 0;
+  uint64_t slice_ = 0;         // nanoseconds that a stop may last
+  size_t tracked_bytes_ = 0;   // of addresses
   unsigned round_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
   size_t piece_ = 0;        // of arming and disarming
@@ -110,6 +115,7 @@ class Cycle {
   DirtyPages dirty_;
   PageMap* pages_ = nullptr;   // one for each member, while it lasts
   bool pages_open_ = false;
+  Checkmark checkmark_;
   CycleRecord record_{};
   uint64_t taken_before_ = 0;
   uint64_t began_ = 0, mark_began_ = 0, sweep_began_ = 0;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/base/metadata.h"
+#include "core/gc/checkmark.h"
 #include "platform/clock.h"
 #include "platform/memory.h"
 #include "platform/test_skip.h"
@@ -46,6 +47,7 @@ bool Marker::IsMarked(const Span* span, unsigned index) {
 
 GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   if (GCM_UNLIKELY(!arena_->Contains(word))) return;
+  if (GCM_UNLIKELY(marking_->checkmark != nullptr)) return marking_->checkmark->Found(word);
   const SideTables& tables = arena_->tables();
   const uint32_t info = tables.InfoAround(word);
   if (GCM_UNLIKELY(info == 0)) return MarkLarge(word);
@@ -134,6 +136,7 @@ void Marker::ScanSpan(uintptr_t start) {
   const uint32_t info = queued.fetch_and(~PageInfo::kQueued, std::memory_order_seq_cst);
   // The span may have been given back meanwhile, and its pages be others'.
   if ((info & ~PageInfo::kQueued) == 0 || PageInfo::PageOf(info) != 0) return;
+  if (Skips(Skip::queued) && ++forgotten_ % 64 == 0) return;
   const unsigned size_class = PageInfo::ClassOf(info);
   const SizeClass& k = kSizeClasses.classes[size_class];
   std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
@@ -246,6 +249,11 @@ void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
     ScanWords(AddressOf(buffer), AddressOf(buffer) + static_cast<size_t>(n));
     at += static_cast<size_t>(n);
   }
+}
+
+void Marker::ScanWhole(Range block) {
+  if (block.size() <= kMaxSmallRequest + kPageSize) return ScanRange(block.lo, block.hi, block.size());
+  for (uintptr_t at = block.lo; at < block.hi; at += kPieceSize) ScanPiece(at);
 }
 
 // Whatever becomes of the span meanwhile: its addresses are readable, and what is born there later

@@ -28,8 +28,11 @@
 
 namespace gcm {
 
+class Checkmark;
+
 // What the markers of a cycle have in common.
 struct Marking {
+  Checkmark* checkmark = nullptr;  // not null: it gets the words, and nothing is marked
   unsigned stride = 8;
   bool offsets = false;
   bool shifted = false;           // words that are eight times an address count (HOSTS.md, Chez)
@@ -70,6 +73,8 @@ class Marker {
   bool DrainTogether(uint64_t deadline);
   // All marked blocks of a span, whether they have been scanned or not.
   void ScanMarked(const SpanWalk::Seen& seen);
+  // A block, through to its end, as far as it is there.
+  void ScanWhole(Range block);
   // What of marked blocks lies in [lo, hi), a part of one page of the heap.
   void ScanCards(uintptr_t lo, uintptr_t hi);
 
@@ -114,6 +119,7 @@ class Marker {
   WorkStack stack_;  // blocks and pieces
   char* buffer_ = nullptr;
   Counts counts_{};
+  unsigned forgotten_ = 0;  // for Skip::queued
 };
 
 }  // namespace gcm

@@ -11,8 +11,13 @@ constexpr size_t kResets = 64;
 }  // namespace
 
 void SpanWalk::Begin() {
+  Unstoppable unstoppable(t_cache);
+  LockGuard guard(heap().pages().lock());
+  const Arena& arena = heap().pages().arena();
   extent_ = 0;
   at_ = 0;
+  extents_ = arena.extent_count();
+  last_ready_ = extents_ == 0 ? 0 : arena.extent(extents_ - 1).ready;
 }
 
 // True: the end was reached.
@@ -22,10 +27,11 @@ bool SpanWalk::ForSome(size_t capacity, Fn fn) {
   LockGuard guard(heap().pages().lock());
   const Arena& arena = heap().pages().arena();
   size_t count = 0, looks = 0;
-  for (; extent_ < arena.extent_count(); ++extent_, at_ = 0) {
+  for (; extent_ < extents_; ++extent_, at_ = 0) {
     const Arena::Extent& extent = arena.extent(extent_);
+    const uintptr_t end = extent_ + 1 == extents_ ? last_ready_ : extent.ready;
     at_ = Max(at_, extent.start);
-    while (at_ < extent.ready) {
+    while (at_ < end) {
       if (count == capacity || ++looks > kLooks) return false;
       Span* span = arena.tables().SpanAround(at_);
       if (span == nullptr) {  // taken from the page heap, not yet published: one page at a time

@@ -16,6 +16,7 @@ class SpanWalk {
     unsigned size_class;  // kLargeClass for a large block
   };
 
+  // What lies in memory that the arena takes later is left out: who is born there knows of the walk.
   void Begin();
   // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more. With
   // 0 alone there may be.
@@ -28,6 +29,8 @@ class SpanWalk {
   bool ForSome(size_t capacity, Fn fn);
   size_t extent_ = 0;
   uintptr_t at_ = 0;
+  size_t extents_ = 0;
+  uintptr_t last_ready_ = 0;  // of the last of them
 };
 
 }  // namespace gcm
