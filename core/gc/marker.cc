@@ -253,8 +253,11 @@ void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
 void Marker::ScanMarked(const SpanWalk::Seen& seen) {
   if (seen.size_class == kLargeClass) {
     if ((arena_->tables().MarkBits(seen.start)[0].load(std::memory_order_relaxed) & 1) == 0) return;
-    for (size_t offset = 0; offset < seen.size; offset += kPieceSize)
-      Push((seen.start + offset) | kPiece);
+    // Without memory for the lists at once: this is how what they had no room for is made up for.
+    for (size_t offset = 0; offset < seen.size; offset += kPieceSize) {
+      const uintptr_t piece = seen.start + offset;
+      if (!stack_.Push(piece | kPiece, &marking_->pool)) ScanPiece(piece);
+    }
     return;
   }
   const SizeClass& k = kSizeClasses.classes[seen.size_class];
