@@ -120,6 +120,14 @@ inline Collector& StartedCollector() {
   return collector();
 }
 
+// The mark bits as at the beginning of a cycle.
+inline void ResetMarks() {
+  SpanWalk walk;
+  walk.Begin();
+  while (!walk.ResetSome()) {
+  }
+}
+
 // Overwrites what calls have left on the stack below the caller's frame.
 GCM_NOINLINE inline void ClearStack() {
   volatile char junk[32 * kKiB];
