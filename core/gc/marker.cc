@@ -48,8 +48,8 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   if (GCM_UNLIKELY(!arena_->Contains(word))) return;
   const SideTables& tables = arena_->tables();
   const uint32_t info = tables.InfoAround(word);
-  if (GCM_UNLIKELY(info == 0)) return MarkLarge(word);
   const unsigned size_class = PageInfo::ClassOf(info);
+  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(word);
   const SizeClass& k = kSizeClasses.classes[size_class];
   const uintptr_t start =
       RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
@@ -298,7 +298,7 @@ void Marker::ScanCards(uintptr_t lo, uintptr_t hi) {
   Span* span = arena_->SpanAround(lo);
   if (span == nullptr) return;
   counts_.rescanned += hi - lo;
-  if (info != 0) {
+  if (PageInfo::ClassOf(info) < kClasses) {
     const SizeClass& k = kSizeClasses.classes[PageInfo::ClassOf(info)];
     const uintptr_t start = RoundDown(lo, kPageSize) - PageInfo::PageOf(info) * kPageSize;
     // A word may begin before the cards, or end behind them.
