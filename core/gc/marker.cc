@@ -50,8 +50,8 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   if (GCM_UNLIKELY(marking_->checkmark != nullptr)) return marking_->checkmark->Found(word);
   const SideTables& tables = arena_->tables();
   const uint32_t info = tables.InfoAround(word);
-  if (GCM_UNLIKELY(info == 0)) return MarkLarge(word);
   const unsigned size_class = PageInfo::ClassOf(info);
+  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(word);
   const SizeClass& k = kSizeClasses.classes[size_class];
   const uintptr_t start =
       RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
@@ -261,8 +261,11 @@ void Marker::ScanWhole(Range block) {
 void Marker::ScanMarked(const SpanWalk::Seen& seen) {
   if (seen.size_class == kLargeClass) {
     if ((arena_->tables().MarkBits(seen.start)[0].load(std::memory_order_relaxed) & 1) == 0) return;
-    for (size_t offset = 0; offset < seen.size; offset += kPieceSize)
-      Push((seen.start + offset) | kPiece);
+    // Without memory for the lists at once: this is how what they had no room for is made up for.
+    for (size_t offset = 0; offset < seen.size; offset += kPieceSize) {
+      const uintptr_t piece = seen.start + offset;
+      if (!stack_.Push(piece | kPiece, &marking_->pool)) ScanPiece(piece);
+    }
     return;
   }
   const SizeClass& k = kSizeClasses.classes[seen.size_class];
@@ -303,7 +306,7 @@ void Marker::ScanCards(uintptr_t lo, uintptr_t hi) {
   Span* span = arena_->SpanAround(lo);
   if (span == nullptr) return;
   counts_.rescanned += hi - lo;
-  if (info != 0) {
+  if (PageInfo::ClassOf(info) < kClasses) {
     const SizeClass& k = kSizeClasses.classes[PageInfo::ClassOf(info)];
     const uintptr_t start = RoundDown(lo, kPageSize) - PageInfo::PageOf(info) * kPageSize;
     // A word may begin before the cards, or end behind them.

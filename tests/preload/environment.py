@@ -16,7 +16,7 @@ BAD = {
     "GCMALLOC_MODE": (["banana", "COLLECTED", ""], r"collect"),
     "GCMALLOC_PERCENT": (["banana", "12x", "-5"], r"100"),
     "GCMALLOC_LIMIT": (["banana", "12Q", "-5M", "99999999999999999999"], r"auto"),
-    "GCMALLOC_WORKERS": (["banana", "-1", "2x"], r"\d+"),
+    "GCMALLOC_WORKERS": (["banana", "-1", "2x", "1025"], r"\d+|a quarter of the processors"),
     "GCMALLOC_INTERVAL": (["banana", "-3", "5y"], r"120"),
     "GCMALLOC_SCAVENGE": (["banana", "-1", "10x"], r"10s"),
     "GCMALLOC_DIRTY": (["banana"], r"auto"),

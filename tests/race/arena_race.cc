@@ -264,7 +264,7 @@ void CheckFound(const Span* span, uintptr_t word) {
 uint64_t TouchPage(const Arena& arena, uintptr_t address) {
   uint64_t sum = *gcm::PointerTo<const volatile uint64_t>(address & ~uintptr_t{7});
   sum += arena.tables().MarkBits(address & ~(kPageSize - 1))->load(std::memory_order_relaxed);
-  return sum + gcm::LoadRelaxed(arena.tables().Card(address));
+  return sum + arena.tables().Card(address).load(std::memory_order_relaxed);
 }
 
 void Observer(unsigned number) {

@@ -113,11 +113,21 @@ inline Collector& StartedCollector() {
     options().percent = Options::kOff;
     options().limit = SIZE_MAX;
     options().interval = 0;
+    // The sanitizers do not know threads of our own: cycles run in calls, beside other threads.
+    if (GCM_TEST_SANITIZED) options().workers = 0;
     collector().Start();
     return true;
   }();
   (void)started;
   return collector();
+}
+
+// The mark bits as at the beginning of a cycle.
+inline void ResetMarks() {
+  SpanWalk walk;
+  walk.Begin();
+  while (!walk.ResetSome()) {
+  }
 }
 
 // Overwrites what calls have left on the stack below the caller's frame.

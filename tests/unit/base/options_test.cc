@@ -69,7 +69,8 @@ TEST(ReadEnvironment, SetsEveryOption) {
                            "GCMALLOC_INTERVAL=7", "GCMALLOC_SCAVENGE=250ms", "GCMALLOC_ALIGN=1",
                            "GCMALLOC_FOREIGN=ignore", "GCMALLOC_POISON=1", "GCMALLOC_VERBOSE=1",
                            "GCMALLOC_STRESS=1000", "GCMALLOC_TRACE=/tmp/t", "GCMALLOC_TRACE_JSON=/tmp/j",
-                           "GCMALLOC_STATS=/tmp/s.prom", "HOME=/"}, &o);
+                           "GCMALLOC_STATS=/tmp/s.prom", "GCMALLOC_WORKERS=3", "GCMALLOC_DIRTY=softdirty",
+                           "GCMALLOC_CHECKMARK=1", "HOME=/"}, &o);
   EXPECT_EQ(said, "");
   EXPECT_EQ(o.mode, Mode::kOff);
   EXPECT_EQ(o.percent, 50u);
@@ -85,6 +86,30 @@ TEST(ReadEnvironment, SetsEveryOption) {
   EXPECT_STREQ(o.trace_path, "/tmp/t");
   EXPECT_STREQ(o.trace_json_path, "/tmp/j");
   EXPECT_STREQ(o.stats_path, "/tmp/s.prom");
+  EXPECT_EQ(o.workers, 3u);
+  EXPECT_EQ(o.dirty, DirtySource::kSoftDirty);
+  EXPECT_TRUE(o.checkmark);
+}
+
+TEST(ReadEnvironment, KnowsEveryDirtySource) {
+  for (DirtySource source : {DirtySource::kAuto, DirtySource::kUffd, DirtySource::kSoftDirty,
+                             DirtySource::kMprotect, DirtySource::kNone}) {
+    Options o;
+    o.dirty = DirtySource::kUffd;
+    EXPECT_EQ(Read({std::string("GCMALLOC_DIRTY=") + NameOf(source)}, &o), "");
+    EXPECT_EQ(o.dirty, source);
+  }
+  EXPECT_EQ(Options().dirty, DirtySource::kAuto);
+}
+
+// Names of a later version: who sets them learns that they change nothing.
+TEST(ReadEnvironment, NamesWithoutEffectGiveOneLine) {
+  for (const char* name : {"STACKS", "REPORT", "CONTROL"}) {
+    Options o;
+    std::string said = Read({std::string("GCMALLOC_") + name + "=1"}, &o);
+    EXPECT_EQ(Lines(said), 1u) << said;
+    EXPECT_NE(said.find(std::string("GCMALLOC_") + name + "=1: has no effect"), std::string::npos) << said;
+  }
 }
 
 TEST(ReadEnvironment, UnderstandsWords) {
@@ -108,7 +133,8 @@ TEST(ReadEnvironment, BadValuesGiveOneLineAndKeepTheDefault) {
   const std::string bad[] = {
       "MODE=Collect", "MODE=guard", "PERCENT=-5", "PERCENT=a", "PERCENT=1000001", "LIMIT=lots", "LIMIT=0",
       "INTERVAL=2m", "SCAVENGE=soon", "ALIGN=2", "ALIGN=16", "ALIGN=0", "FOREIGN=yes", "POISON=2", "POISON=on",
-      "VERBOSE=true", "STRESS=many", "STATS=" + std::string(600, 'x'), "TRACE=" + std::string(512, 'x')};
+      "VERBOSE=true", "STRESS=many",
+      "WORKERS=-1", "WORKERS=2x", "WORKERS=1025", "DIRTY=all", "DIRTY=UFFD", "CHECKMARK=2", "CHECKMARK=yes", "STATS=" + std::string(600, 'x'), "TRACE=" + std::string(512, 'x')};
   for (const std::string& entry : bad) {
     Options o;
     std::string said = Read({"GCMALLOC_" + entry}, &o);
@@ -124,6 +150,9 @@ TEST(ReadEnvironment, BadValuesGiveOneLineAndKeepTheDefault) {
     EXPECT_EQ(o.ignore_foreign, defaults.ignore_foreign) << entry;
     EXPECT_EQ(o.poison, defaults.poison) << entry;
     EXPECT_EQ(o.stress, defaults.stress) << entry;
+    EXPECT_EQ(o.workers, defaults.workers) << entry;
+    EXPECT_EQ(o.dirty, defaults.dirty) << entry;
+    EXPECT_EQ(o.checkmark, defaults.checkmark) << entry;
     EXPECT_STREQ(o.stats_path, "") << entry;
     EXPECT_STREQ(o.trace_path, "") << entry;
   }

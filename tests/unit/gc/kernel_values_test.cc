@@ -31,16 +31,21 @@ class KernelValuesTest : public testing::Test {
   }
 
   uintptr_t NewBlock() {
-    blocks_.push_back(test::Hide(heap().Allocate(24)));
+    blocks_.push_back(test::Hide(heap().AllocateZeroed(24)));
     return test::Reveal(blocks_.back());
   }
   // The blocks that a scan marks.
   size_t Marked() {
     auto pages = std::make_unique<PageMap>();
+    auto marking = std::make_unique<Marking>();
     auto marker = std::make_unique<Marker>();
-    marker->Begin(8, pages.get());
+    test::ResetMarks();
+    marker->Begin(marking.get(), pages.get());
     kernel_values::Scan(marker.get(), world());
-    return marker->marked_objects();
+    EXPECT_TRUE(marker->Drain(UINT64_MAX));
+    const size_t objects = marker->counts().objects;
+    marker->End();
+    return objects;
   }
   void Queue(uintptr_t value) {
     sigval v;

@@ -217,8 +217,8 @@ TEST(Arena, AnyRefusedRequestLosesNothing) {
     for (const Range& r : handed.ranges()) {
       arena.tables().MarkBits(r.lo)->store(1);
       arena.tables().MarkBits(RoundDown(r.hi - 16, kPageSize))->store(1);
-      *arena.tables().Card(r.lo) = 1;
-      *arena.tables().Card(r.hi - 1) = 1;
+      arena.tables().Card(r.lo).store(1);
+      arena.tables().Card(r.hi - 1).store(1);
       ASSERT_EQ(arena.SpanOf(r.lo), nullptr);
       ASSERT_EQ(arena.SpanOf(r.hi - 1), nullptr);
     }
