@@ -11,6 +11,8 @@ uint64_t Now();
 uint64_t Coarse();
 // Nanoseconds of processor time that the calling thread has used.
 uint64_t ThreadCpu();
+// The same of any thread of the process; 0 when it has ended. Opens nothing.
+uint64_t ThreadCpu(int tid);
 
 inline constexpr uint64_t kSecond = 1'000'000'000;
 inline constexpr uint64_t kMillisecond = 1'000'000;
