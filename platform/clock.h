@@ -11,6 +11,8 @@ uint64_t Now();
 uint64_t Coarse();
 // Nanoseconds of processor time that the calling thread has used.
 uint64_t ThreadCpu();
+// The same of any thread of the process; 0 when it has ended. Opens nothing.
+uint64_t ThreadCpu(int tid);
 
 // Not for threads of the program: a signal would end it.
 void Sleep(uint64_t nanoseconds);

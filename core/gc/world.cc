@@ -19,6 +19,8 @@ namespace {
 constexpr uint64_t kPatience = clock::kSecond;
 // For threads that cannot take the signal: they block it, or wait where nothing interrupts them.
 constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 4;
+// Of processor time: more than any section of ours takes that blocks all signals.
+constexpr uint64_t kShortSections = clock::kSecond / 50;
 constexpr uint64_t kPatienceWithFiles = clock::kSecond / 50;
 constexpr uint64_t kFirstLook = clock::kSecond / 1000;
 constexpr size_t kRedZone = 128;
@@ -45,6 +47,14 @@ void NoteHeld(ThreadRecord* record, ThreadCache* cache, uintptr_t sp, uint32_t e
   record->held = cache;
   record->Fill({record->tid.load(std::memory_order_relaxed), sp, cache->thread_pointer(), {}});
   record->MarkStopped(epoch);
+}
+
+// A thread that cannot take the signal. One that could run, and is not let, may be in a section of
+// ours or in the handler.
+bool IsDeaf(int tid, char state, uint64_t cpu_before) {
+  if (state == 'D') return true;
+  if (!stop_signal::IsBlockedIn(tid)) return false;
+  return state != 'R' || clock::ThreadCpu(tid) > cpu_before + kShortSections;
 }
 
 // Reports the calling thread as stopped and waits until the epoch is over. All signals are blocked.
@@ -244,7 +254,8 @@ void World::GiveUp(uint32_t epoch) {
 bool World::AwaitStopped(const char** why) {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   const uint64_t begin = clock::Now();
-  uint64_t look = kFirstLook;
+  uint64_t look = kFirstLook, cpu_before = 0;
+  int watched = 0;
   for (size_t first = 0;;) {
     const uint32_t seen = g_stopped.load(std::memory_order_relaxed);
     while (first < g_threads.count() && g_threads.at(first).StoppedIn(epoch)) ++first;
@@ -262,18 +273,19 @@ bool World::AwaitStopped(const char** why) {
       continue;
     }
     if (may_hold_ && HoldLate(&missing)) continue;
+    if (watched != tid) cpu_before = clock::ThreadCpu(watched = tid);
     if (waited < kPatienceWithFiles) continue;
     const char state = process::ThreadState(tid);
     if (state == 0 || state == 'Z' || state == 'X') {
       // The thread that the process began with stays behind as a zombie.
       if (state == 'Z' && tid == process::Pid()) leader_ended_ = true;
       NoteGone(&missing, epoch);
-    } else if (waited > kPatience) {
-      *why = "a thread did not stop in time";
-      return false;
-    } else if (waited > kPatienceWithTheDeaf && (state == 'D' || stop_signal::IsBlockedIn(tid))) {
+    } else if (waited > kPatienceWithTheDeaf && IsDeaf(tid, state, cpu_before)) {
       *why = state == 'R' ? "a thread blocks all signals by a system call of its own"
                           : "a thread waits in the kernel where no signal reaches it";
+      return false;
+    } else if (waited > kPatience) {
+      *why = "a thread did not stop in time";
       return false;
     } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
       if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);

@@ -41,24 +41,28 @@ static long write_page(struct wait *w) {
                           : kernel(w, SYS_write, (long)w->fds[1], page, (long)sizeof page);
 }
 
-// A file of no name but this.
+// A file of no name but this. One that is there already was left by a process of the same number that was killed.
 static char path[128];
-static void new_path(void) { snprintf(path, sizeof path, "/tmp/host-test-%d", (int)getpid()); }
+static void new_path(void) {
+  snprintf(path, sizeof path, "/tmp/host-test-%d", (int)getpid());
+  unlink(path);
+}
+__attribute__((destructor)) static void remove_path(void) {
+  if (path[0] != 0) unlink(path);
+}
 
 static void make_fifo(struct wait *w) {
   (void)w;
   new_path();
   MUST(mkfifo(path, 0600) == 0);
 }
+// Waits for the reader: one whose call was interrupted is out of it until it is continued.
 static void open_to_write(struct wait *w) {
-  w->fds[1] = open(path, O_WRONLY | O_NONBLOCK);
+  w->fds[1] = open(path, O_WRONLY);
   MUST(w->fds[1] >= 0);
 }
 static long open_fifo(struct wait *w) {
   const long fd = w->form == kLibc ? open(path, O_RDONLY) : kernel(w, SYS_openat, (long)AT_FDCWD, path, (long)O_RDONLY);
-  const int error = errno;
-  unlink(path);
-  errno = error;
   return fd < 0 ? -1 : 1;
 }
 

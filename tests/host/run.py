@@ -90,6 +90,14 @@ def judge(job):
     return ("skip", shown, why) if outcome == "skip" else ("FAIL", shown, "passes although the rule is left out")
 
 
+def give_defaults():
+    """A signal that is ignored stays so in who is started, one that has a handler does not. Ours ignores it all the
+    same: a runner that was started to outlive its terminal shall do that."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("lib")
@@ -100,6 +108,7 @@ def main():
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--jobs", type=int, default=2, help="how many run at a time")
     given = parser.parse_intermixed_args()
+    give_defaults()
     binary = os.path.abspath(given.binary)
     names = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
     slack = "0.5" if given.busy else ""

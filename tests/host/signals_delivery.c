@@ -254,20 +254,25 @@ TEST(storm_by_descriptor) {
   stop_collecting();
 }
 
-// A profiler at 1 kHz while the program allocates, sleeps and is collected.
+// A profiler at 1 kHz while the program allocates and is collected. Its timer counts the processor's time, and so
+// does the test; the kernel looks at the timer at its own ticks only, at least 100 in a second: half of them must come.
 static void on_profile(int number, siginfo_t *info, void *context) {
   (void)info;
   if (number != SIGPROF || context == NULL) fail("the profiler's handler was given something else");
   add(&seen_count, 1);
+}
+static double own_processor_time(void) {
+  struct timespec used;
+  MUST(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 TEST(profiler) {
   start_collecting();
   handle(SIGPROF, on_profile, SA_RESTART, 0);
   const struct itimerval every = {{0, 1000}, {0, 1000}};
   MUST(setitimer(ITIMER_PROF, &every, NULL) == 0);
-  const double begin = seconds();
   uint64_t *volatile held[64];
-  while (seconds() - begin < 1.5) {
+  while (own_processor_time() < 0.5) {
     for (uint64_t i = 0; i < GCM_COUNT(held); ++i) held[i] = new_block(i);
     churn();
     for (uint64_t i = 0; i < GCM_COUNT(held); ++i) {
@@ -277,6 +282,6 @@ TEST(profiler) {
   }
   const struct itimerval never = {{0, 0}, {0, 0}};
   MUST(setitimer(ITIMER_PROF, &never, NULL) == 0);
-  if (get(&seen_count) < 100) fail("only %d ticks", seen_count);
+  if (get(&seen_count) < 25) fail("only %d ticks", seen_count);
   stop_collecting();
 }

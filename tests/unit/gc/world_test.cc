@@ -1,8 +1,11 @@
 #include "core/gc/world.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
@@ -10,6 +13,7 @@
 
 #include "platform/clock.h"
 #include "platform/process.h"
+#include "platform/signal.h"
 #include "platform/syscall.h"
 #include "tests/unit/support.h"
 
@@ -258,6 +262,68 @@ TEST(World, GivesUpOnAThreadThatCannotBeStopped) {
   phase = 2;
   stubborn.join();
   ExpectStandstill(counters);
+}
+
+// Runs alone on a processor for a time, once *go is 1; 2 when it does. False: it may not.
+bool RunAlone(int processor, std::atomic<int>* go, uint64_t time) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  const sched_param param{1};
+  if (sched_setaffinity(0, sizeof(one), &one) != 0) return false;
+  while (go->load() == 0) usleep(1000);
+  if (sched_setscheduler(0, SCHED_FIFO, &param) != 0) return false;
+  *go = 2;
+  for (const uint64_t until = clock::Now() + time; clock::Now() < until;) {
+  }
+  return true;
+}
+
+// One that has all signals blocked for a moment, and is not let run at that moment, is waited for.
+TEST(World, WaitsForAThreadThatIsNotLetRun) {
+  if (GCM_TSAN) GTEST_SKIP() << "the sanitizer defers signals of its own";
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "needs two processors";
+  int processor = 0;
+  while (!CPU_ISSET(processor, &all)) ++processor;
+  auto* go = static_cast<std::atomic<int>*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(go, MAP_FAILED);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(RunAlone(processor, go, clock::kSecond * 2 / 5) ? 0 : 1);
+  std::atomic<bool> over{false};
+  std::thread preempted([&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    {
+      SignalsBlocked section;
+      *go = 1;
+      while (go->load() == 1) {
+      }
+    }
+    while (!over.load()) std::this_thread::yield();
+  });
+  int status = 0;
+  pid_t ended = 0;
+  while (go->load() != 2 && (ended = waitpid(child, &status, WNOHANG)) == 0) usleep(1000);
+  const char* why = "";
+  bool stopped = false;
+  if (ended == 0) {
+    stopped = world().Stop(&why);
+    if (stopped) world().Start();
+    waitpid(child, &status, 0);
+  }
+  *go = 2;
+  over = true;
+  preempted.join();
+  munmap(go, 4096);
+  if (ended != 0) GTEST_SKIP() << "needs the right to run before others";
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(stopped) << why;
 }
 
 }  // namespace
