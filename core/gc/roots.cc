@@ -93,7 +93,7 @@ RootScanner::Result RootScanner::ScanMemory(Marker* marker, PageMap* pages, cons
 
 void RootScanner::SetTracked(DirtyPages* dirty, const Range* ranges, size_t count) {
   dirty_ = dirty;
-  if (ranges != large_) memcpy(large_, ranges, count * sizeof(Range));
+  if (ranges != large_ && count != 0) memcpy(large_, ranges, count * sizeof(Range));
   large_count_ = count;
 }
 

@@ -124,7 +124,7 @@ bool ThreadCache::RelistSwept(Span* span) {
   (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
   span->list = empty ? SpanList::kNone : SpanList::kPartial;
   if (empty) return true;
-  span->credit = 1;  // the owner's next free counts anew
+  StoreRelaxed(&span->credit, 1);  // the owner's next free counts anew
   lists.partial.PushFront(span);
   return false;
 }

@@ -64,7 +64,10 @@ class alignas(64) ThreadCache {
     GCM_KEEP_ALIVE(p);
     StoreRelaxed(&freed_objects_, freed_objects_ + 1);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + span->slot_size);
-    if (GCM_UNLIKELY(--span->credit <= 0)) CreditSpent(span);
+    // The sweeper may set it meanwhile: what is lost of that, the span's next listing makes up for.
+    const int32_t credit = LoadRelaxed(&span->credit) - 1;
+    StoreRelaxed(&span->credit, credit);
+    if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
     return true;
   }
 

@@ -206,10 +206,10 @@ int main(int argc, char** argv) {
     fprintf(stderr, "heap_threads heap|one|all [SECONDS] [SEED]\n");
     return 2;
   }
-  // ThreadSanitizer does not know threads of our own: cycles run in calls, a piece each, beside the
-  // other threads. A small heap would be collected in one stop if no source was asked for.
+  // ThreadSanitizer does not know threads of our own, and its shadow is terabytes of private memory,
+  // which arming would fill with page tables: cycles run in calls, in one stop.
   gcm::options().workers = 0;
-  gcm::options().dirty = gcm::DirtySource::kUffd;
+  gcm::options().dirty = gcm::DirtySource::kNone;
   if (g_mode != Mode::kHeap) gcm::collector().Start();
   const double begin = Now();
   std::vector<std::thread> threads;

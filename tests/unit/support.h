@@ -113,8 +113,12 @@ inline Collector& StartedCollector() {
     options().percent = Options::kOff;
     options().limit = SIZE_MAX;
     options().interval = 0;
-    // The sanitizers do not know threads of our own: cycles run in calls, beside other threads.
-    if (GCM_TEST_SANITIZED) options().workers = 0;
+    // The sanitizers do not know threads of our own, and their shadow is terabytes of private
+    // memory, which arming would fill with page tables: cycles run in calls, in one stop.
+    if (GCM_TEST_SANITIZED) {
+      options().workers = 0;
+      options().dirty = DirtySource::kNone;
+    }
     collector().Start();
     return true;
   }();
