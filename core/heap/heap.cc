@@ -121,7 +121,8 @@ Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
 // walk that resets all marks finds the span, or this finds the cycle begun.
 void Heap::BlackenNew(Span* span) {
   // pairs with: SetPhase
-  if (GCM_LIKELY(phase_.load(std::memory_order_seq_cst) == Phase::kIdle)) return;
+  FullFence();
+  if (GCM_LIKELY(phase() == Phase::kIdle)) return;
   if (span->large()) {
     pages_.arena().tables().MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
   } else {

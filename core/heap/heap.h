@@ -10,6 +10,7 @@
 #include "core/heap/page_heap.h"
 #include "core/heap/sweeper.h"
 #include "core/heap/thread_cache.h"
+#include "platform/processor.h"
 
 namespace gcm {
 
@@ -81,7 +82,10 @@ class Heap {
   void SettleRemote(Span* span, ThreadCache* draining);
 
   // Set by the collector: kSweeping with the world stopped.
-  void SetPhase(Phase phase) { phase_.store(phase, std::memory_order_seq_cst); }
+  void SetPhase(Phase phase) {
+    phase_.store(phase, std::memory_order_relaxed);
+    FullFence();  // pairs with: BlackenNew
+  }
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   // Sets the mark bits of a span's free slots: what is allocated there counts as marked.
   void Blacken(Span* span);

@@ -81,11 +81,11 @@ bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
     if (changed && Relist(span)) heap().pages().Free(span);
     return true;
   }
-  const bool found = sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+  sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
     // pairs with: the exchange in FoldRemote
     span->remote_bits()[w].fetch_or(garbage, std::memory_order_release);
   });
-  if (found && RelistSwept(span)) heap().pages().Free(span);
+  if (RelistSwept(span)) heap().pages().Free(span);
   return true;
 }
 

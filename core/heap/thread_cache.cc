@@ -114,13 +114,15 @@ bool ThreadCache::Relist(Span* span) {
 bool ThreadCache::RelistSwept(Span* span) {
   if (span->list == SpanList::kCurrent) return false;
   ClassLists& lists = lists_[span->size_class];
-  bool empty = true;
-  for (unsigned w = 0; w < span->words && empty; ++w) {
-    const uint64_t free = LoadRelaxed(&span->free_bits()[w]) |
-                          span->remote_bits()[w].load(std::memory_order_relaxed);
-    empty = (~free & span->ValidBits(w)) == 0;
+  bool empty = true, some = false;
+  for (unsigned w = 0; w < span->words; ++w) {
+    // pairs with: the release in FreeFast
+    const uint64_t mine = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE);
+    const uint64_t free = mine | span->remote_bits()[w].load(std::memory_order_relaxed);
+    empty = empty && (~free & span->ValidBits(w)) == 0;
+    some = some || (free & span->ValidBits(w)) != 0;
   }
-  if (!empty && span->list == SpanList::kPartial) return false;
+  if (!empty && (!some || span->list == SpanList::kPartial)) return false;
   (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
   span->list = empty ? SpanList::kNone : SpanList::kPartial;
   if (empty) return true;

@@ -60,13 +60,14 @@ class alignas(64) ThreadCache {
     uint64_t bits = LoadRelaxed(word);
     if (GCM_UNLIKELY((bits & bit) != 0)) return false;
     if (GCM_UNLIKELY(span->remote_queued.load(std::memory_order_relaxed) != 0)) return false;
-    StoreRelaxed(word, bits | bit);
-    GCM_KEEP_ALIVE(p);
     StoreRelaxed(&freed_objects_, freed_objects_ + 1);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + span->slot_size);
-    // The sweeper may set it meanwhile: what is lost of that, the span's next listing makes up for.
     const int32_t credit = LoadRelaxed(&span->credit) - 1;
     StoreRelaxed(&span->credit, credit);
+    // The bit last: with it the span may be empty, and the sweeper's to give back.
+    // pairs with: the looks at free bits in RelistSwept
+    __atomic_store_n(word, bits | bit, __ATOMIC_RELEASE);
+    GCM_KEEP_ALIVE(p);
     if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
     return true;
   }
