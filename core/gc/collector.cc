@@ -42,12 +42,13 @@ void Collector::Start() {
   ledger().Start();
   blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
-  if (o.trace_stderr || o.checkmark) OwnThread::KeepStandardError();
+  if (o.trace_stderr || o.checkmark || o.dirty != DirtySource::kAuto) OwnThread::KeepStandardError();
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
   started_.store(true, std::memory_order_relaxed);
   heap().SetPressureHook(&Collector::OnPressure);
+  heap().SetMoveHook(&Collector::OnMove);
   heap().SetNextTick(clock::Coarse() + kTick);
   if (o.mode != Mode::kOff) heap().SetTrigger(pacer_.trigger());
 }
@@ -153,6 +154,42 @@ void Collector::Throttle() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   if (heap().pages().in_use_pages() * kPageSize < ceiling_.load(std::memory_order_relaxed)) return;
   if (LeadsBeside()) FutexWait(&ended_, seen, &kThrottle);
+}
+
+bool Collector::OnMove(Range from, uintptr_t to) { return collector().AskToMove(from, to); }
+
+bool Collector::AskToMove(Range from, uintptr_t to) {
+  // The leader does it between two steps, one of which may stop this thread. One at a time, and a
+  // handler of the same thread not at all.
+  if (!move_lock_.TryLock()) return false;
+  const bool moved = LeadsBeside() && AwaitMove(from, to);
+  move_lock_.Unlock();
+  return moved;
+}
+
+bool Collector::AwaitMove(Range from, uintptr_t to) {
+  move_from_ = from;
+  move_to_ = to;
+  asked_.store(kMove, std::memory_order_release);  // pairs with: MoveIfAsked
+  for (;;) {
+    const uint32_t asked = asked_.load(std::memory_order_acquire);  // pairs with: MoveIfAsked
+    if (asked == kMoved || asked == kNotMoved) {
+      asked_.store(kNothing, std::memory_order_relaxed);
+      return asked == kMoved;
+    }
+    uint32_t expected = kMove;
+    if (!LeadsBeside() && asked_.compare_exchange_strong(expected, kNothing)) return false;
+    FutexWait(&asked_, asked, &kThrottle);
+  }
+}
+
+void Collector::MoveIfAsked() {
+  uint32_t asked = kMove;
+  // pairs with: AskToMove
+  if (!asked_.compare_exchange_strong(asked, kBusy, std::memory_order_acquire)) return;
+  const bool done = cycle_.MovePages(move_from_, move_to_);
+  asked_.store(done ? kMoved : kNotMoved, std::memory_order_release);  // pairs with: AskToMove
+  FutexWake(&asked_, 1);
 }
 
 Collector::End Collector::AwaitEnd(uint32_t seen) {
@@ -290,6 +327,7 @@ void Collector::LeadToEnd() {
   t_cache = &g_empty_cache;
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
+    MoveIfAsked();
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
     lock_.Unlock();
@@ -416,6 +454,7 @@ void Collector::AfterForkInside() {
   heap().AfterForkInside();
   OwnThread::AfterForkInChild();
   lock_.Reset();
+  move_lock_.Reset();
   kernel_values::AfterForkInChild();
   ledger().AfterForkInChild();
   NoticeFork();

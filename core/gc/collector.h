@@ -74,6 +74,10 @@ class Collector {
   enum class End : uint8_t { kDone, kGivenUp, kForked };
   End AwaitEnd(uint32_t seen);
   void Throttle();
+  static bool OnMove(Range from, uintptr_t to);
+  bool AskToMove(Range from, uintptr_t to);
+  bool AwaitMove(Range from, uintptr_t to);
+  void MoveIfAsked();
   void SetTriggers();
   void UpdateLimit(uint64_t now);
   bool Enabled() const;
@@ -93,6 +97,12 @@ class Collector {
   std::atomic<uint32_t> ended_{0};      // cycles that were led beside the program
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
+  // What a thread asks of the leader, and waits for.
+  enum Asked : uint32_t { kNothing, kMove, kBusy, kMoved, kNotMoved };
+  Mutex move_lock_;
+  std::atomic<uint32_t> asked_{kNothing};
+  Range move_from_{};
+  uintptr_t move_to_ = 0;
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;

@@ -7,6 +7,8 @@
 #include "platform/apart.h"
 #include "platform/clock.h"
 #include "platform/descriptor.h"
+#include "platform/memory.h"
+#include "platform/message.h"
 #include "platform/process.h"
 #include "platform/test_skip.h"
 
@@ -50,6 +52,16 @@ struct Cycle::Job {
   std::atomic<uint64_t> cpu{0};
 };
 
+namespace {
+
+void SayOtherSource() {
+  Message line;
+  line.Text("gcmalloc: GCMALLOC_DIRTY=").Text(NameOf(options().dirty));
+  line.Text(": does not work here, using none").Write(2);
+}
+
+}  // namespace
+
 bool Cycle::Prepare() {
   if (markers_ != nullptr) return true;
   if (roots_ == nullptr) roots_ = New<RootScanner>();
@@ -75,6 +87,8 @@ void Cycle::Begin(const Plan& plan) {
   record_.heap_before = heap().pages().in_use_pages() * kPageSize;
   if (plan_.concurrent) {
     record_.dirty_source = dirty_.Start(options().dirty);
+    if (options().dirty != DirtySource::kAuto && record_.dirty_source != options().dirty && tracks_)
+      SayOtherSource();
     plan_.concurrent = tracks_ = record_.dirty_source != DirtySource::kNone;
   }
   record_.workers = plan_.concurrent ? plan_.workers : 0;
@@ -95,6 +109,7 @@ void Cycle::Begin(const Plan& plan) {
   }
   pages_open_ = true;
   heap().SetPhase(Phase::kMarking);
+  heap().SetPagesMayMove(false);
   walk_.Begin();
   stage_ = Stage::kReset;
 }
@@ -103,7 +118,8 @@ Cycle::Outcome Cycle::GiveUp(const char* why) {
   why_ = why;
   heap().SetPhase(Phase::kIdle);
   StopMarking();
-  for (piece_ = 0; piece_ < PieceCount(); ++piece_) dirty_.Disarm(Piece(piece_));
+  piece_ = 0;
+  Untrack(UINT64_MAX);
   return Outcome::kGivenUp;
 }
 
@@ -125,6 +141,7 @@ void Cycle::AfterForkInChild() {
   team_.AfterForkInChild();
   dirty_.AfterForkInChild();
   heap().SetPhase(Phase::kIdle);
+  heap().SetPagesMayMove(true);
   if (stage_ == Stage::kNone) return;
   for (unsigned i = 0; pages_open_ && i < MarkTeam::kMost; ++i) {
     if (markers_[i].marking() != nullptr) markers_[i].End();
@@ -329,11 +346,11 @@ bool VisitDirty(void* data, Range run) {
     SetCards(*v->arena, run);
     return false;
   }
-  for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi; page += kPageSize) {
-    v->marker->ScanCards(page, page + kPageSize);
+  for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi;) {
+    page = v->marker->ScanDirty(page, run.hi);
     if (clock::Now() < v->deadline) continue;
     v->late = true;
-    SetCards(*v->arena, {page + kPageSize, run.hi});
+    SetCards(*v->arena, {page, run.hi});
     return false;
   }
   return true;
@@ -356,7 +373,7 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
       std::atomic<uint64_t>& cards = tables.Cards(page);
       if (cards.load(std::memory_order_relaxed) == 0) continue;
       if (clock::Now() >= deadline) {
-        has.store(1, std::memory_order_seq_cst);
+        has.store(1, std::memory_order_relaxed);
         return false;
       }
       const uint64_t set = cards.exchange(0, std::memory_order_acq_rel);  // pairs with: the barrier
@@ -485,7 +502,7 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
     TurnToSweeping();
     Start();
     piece_ = 0;
-    stage_ = Stage::kDisarm;
+    stage_ = Stage::kUntrack;
     return Outcome::kGoesOn;
   }
   Start();
@@ -550,12 +567,27 @@ bool Cycle::AllAtOnce(RootScanner::Caller caller) {
   return done;
 }
 
-bool Cycle::Disarm(uint64_t deadline) {
+// Both ranges are of one kind then, and what is moved counts as written until the end.
+bool Cycle::MovePages(Range from, uintptr_t to) {
+  dirty_.Untrack(from);
+  dirty_.Untrack({to, to + from.size()});
+  return memory::MovePages(from.lo, to, from.size());
+}
+
+// The mappings are as they were before, and may be moved.
+bool Cycle::Untrack(uint64_t deadline) {
+  const Arena& arena = heap().pages().arena();
   while (piece_ < PieceCount()) {
-    dirty_.Disarm(Piece(piece_++));
+    dirty_.Untrack(Piece(piece_++));
     if (clock::Now() >= deadline) return false;
   }
+  for (size_t i = 0; i < arena.extent_count(); ++i) {  // what is reserved only
+    if (arena.extent(i).ready < arena.extent(i).end)
+      dirty_.Untrack({arena.extent(i).ready, arena.extent(i).end});
+  }
   for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
+  tracked_bytes_ = 0;
+  heap().SetPagesMayMove(true);
   return true;
 }
 
@@ -620,8 +652,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       return Slice(caller);
     case Stage::kAtOnce:
       return AtOnce(caller);
-    case Stage::kDisarm:
-      if (!Disarm(deadline)) break;
+    case Stage::kUntrack:
+      if (!Untrack(deadline)) break;
       sweep_began_ = clock::Now();
       stage_ = Stage::kSweep;
       break;

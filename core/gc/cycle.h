@@ -12,7 +12,7 @@
 //   rounds   what was written since is fetched, armed again and scanned, while that shrinks the set
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
-//   disarm, sweep
+//   untrack, sweep
 // The other kind does it all in one stop. Nothing is reclaimed unless the last stop was complete.
 #pragma once
 
@@ -48,6 +48,8 @@ class Cycle {
   // The caller is outside of any section, and the only one. What it holds in registers is at
   // `caller`.
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
+  // Moves pages of the heap, which nobody else touches meanwhile. By who leads the cycle.
+  bool MovePages(Range from, uintptr_t to);
   uint64_t wait_until() const { return wait_until_; }
   // Why it was given up; null if it was not.
   const char* why() const { return why_; }
@@ -60,7 +62,7 @@ class Cycle {
 
  private:
   enum class Stage {
-    kNone, kReset, kThreads, kRoots, kMark, kArm, kPass, kRounds, kSlices, kAtOnce, kDisarm, kSweep
+    kNone, kReset, kThreads, kRoots, kMark, kArm, kPass, kRounds, kSlices, kAtOnce, kUntrack, kSweep
   };
   struct Job;
 
@@ -86,7 +88,7 @@ class Cycle {
   Outcome AtOnce(RootScanner::Caller caller);
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
-  bool Disarm(uint64_t deadline);
+  bool Untrack(uint64_t deadline);
   size_t PieceCount() const;
   Range Piece(size_t i) const;
 

@@ -321,6 +321,28 @@ void Marker::ScanCards(uintptr_t lo, uintptr_t hi) {
   ScanRange(Max(start, lo - sizeof(uintptr_t)), Min(end, hi + sizeof(uintptr_t)), kPieceSize);
 }
 
+uintptr_t Marker::ScanDirty(uintptr_t lo, uintptr_t hi) {
+  const Span* span = arena_->SpanAround(lo);
+  if (span == nullptr || !span->InUse() || !span->large()) {
+    ScanCards(lo, lo + kPageSize);
+    return lo + kPageSize;
+  }
+  const uintptr_t start = LoadRelaxed(&span->start);
+  const uintptr_t end = start + LoadRelaxed(&span->pages) * kPageSize;
+  if (lo < start || lo >= end) return lo + kPageSize;
+  hi = Min(hi, Min(end, lo + kPieceSize));
+  if (!IsMarked(span, 0)) return hi;
+  counts_.rescanned += hi - lo;
+  const Range range{Max(start, lo - sizeof(uintptr_t)), Min(end, hi + sizeof(uintptr_t))};
+  const ProtectedRanges& guarded = marking_->protected_ranges;
+  if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps(range)) {
+    ScanProtected(range.lo, range.hi);
+  } else {
+    ScanPresent(range.lo, range.hi);  // pages that are not there count as written
+  }
+  return hi;
+}
+
 void Marker::ShareSurplus() {
   if (!marking_->shared.IsWanted()) return;
   Segment* spare = stack_.Spare();

@@ -77,6 +77,9 @@ class Marker {
   void ScanWhole(Range block);
   // What of marked blocks lies in [lo, hi), a part of one page of the heap.
   void ScanCards(uintptr_t lo, uintptr_t hi);
+  // The same for whole pages: the first of [lo, hi), or as many as are of one large block. Returns
+  // where to go on.
+  uintptr_t ScanDirty(uintptr_t lo, uintptr_t hi);
 
   Marking* marking() const { return marking_; }
   bool idle() const { return queue_.empty() && stack_.empty() && waiting_ == 0; }

@@ -378,8 +378,18 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
   if (fresh == nullptr) return size <= usable ? p : nullptr;
   // Large blocks are moved by their pages: what was never touched stays so.
   const size_t moved = span->pages * kPageSize;
-  if (!span->large() || moved < kMoveFrom || size < moved ||
-      !memory::MovePages(AddressOf(p), AddressOf(fresh), moved)) {
+  bool done = false;
+  if (span->large() && moved >= kMoveFrom && size >= moved) {
+    bool may;
+    {
+      Unstoppable unstoppable(Cache());
+      may = pages_may_move_.load(std::memory_order_relaxed);
+      if (may) done = memory::MovePages(AddressOf(p), AddressOf(fresh), moved);
+    }
+    auto* hook = move_hook_.load(std::memory_order_relaxed);
+    if (!may && hook != nullptr) done = hook({AddressOf(p), AddressOf(p) + moved}, AddressOf(fresh));
+  }
+  if (!done) {
     memcpy(fresh, p, Min(size, usable));
   }
   Free(p, function);

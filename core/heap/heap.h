@@ -91,6 +91,14 @@ class Heap {
   void Blacken(Span* span);
   // Sets the mark bits as they are at the beginning of a cycle: of what is free.
   void ResetMarks(Span* span);
+  // Whether blocks may be moved by their pages. Not while pages are tracked: mappings differ then,
+  // and the kernel may move some of them and fail. Switched off before a stop of the world, so that
+  // nobody is in the middle of it.
+  void SetPagesMayMove(bool may) { pages_may_move_.store(may, std::memory_order_relaxed); }
+  // Asked instead then: whoever tracks them moves them.
+  void SetMoveHook(bool (*hook)(Range from, uintptr_t to)) {
+    move_hook_.store(hook, std::memory_order_relaxed);
+  }
   // A thread is about to allocate from a span of its own that it did not use before.
   void PrepareForUse(Span* span);
 
@@ -144,6 +152,8 @@ class Heap {
   CacheRegistry registry_;
   Sweeper sweeper_;
   std::atomic<Phase> phase_{Phase::kIdle};
+  std::atomic<bool> pages_may_move_{true};
+  std::atomic<bool (*)(Range, uintptr_t)> move_hook_{nullptr};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
   std::atomic<uint64_t> taken_{0}, taken_trigger_{UINT64_MAX};
   std::atomic<uint64_t> next_tick_{UINT64_MAX};
