@@ -127,8 +127,7 @@ bool IsHere() { return t_job != nullptr; }
 
 void ActFor(int number) {
   Message path;
-  if (number != 0)
-    path.Text("self/task/").Decimal(static_cast<uint64_t>(number));
+  if (number != 0) path.Text("self/task/").Decimal(static_cast<uint64_t>(number));
   path.Char('\0');
   memcpy(t_acts_for, path.data(), Min(path.size(), sizeof(t_acts_for)));
 }

@@ -18,9 +18,9 @@
 #define SYS_close_range 436
 #endif
 
-// long GcmCloneThread(long flags, void* stack, atomic* tid, void* tls, void (*fn)(void*), void* data)
-// The new thread runs fn(data) on `stack` and ends. The kernel writes its number to `tid`, and
-// clears that at its end.
+// long GcmCloneThread(long flags, void* stack, atomic* tid, void* tls, void (*fn)(void*), void*
+// data) The new thread runs fn(data) on `stack` and ends. The kernel writes its number to `tid`,
+// and clears that at its end.
 #if defined(__x86_64__)
 asm(R"(
   .pushsection .text

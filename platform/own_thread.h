@@ -19,8 +19,8 @@ class OwnThread {
 
   // Runs fn(data) in a new thread. `memory` (whole pages, zeroed or used by an earlier thread, more
   // than kStorage) is its until Join returns. False: the system grants no thread, or has no way to
-  // give it descriptors of its own (Linux before 5.9). `shares` says that the starter is itself such
-  // a thread, whose descriptors the new one shares.
+  // give it descriptors of its own (Linux before 5.9). `shares` says that the starter is itself
+  // such a thread, whose descriptors the new one shares.
   bool Start(void (*fn)(void* data), void* data, Range memory, bool shares);
   // Waits until it has ended. Not to be called by a thread that it may be waiting for.
   void Join();

@@ -2,6 +2,7 @@
 // that installs filters, which is to be noticed.
 #pragma once
 
+#include <sched.h>
 #include <sys/syscall.h>
 
 #include "platform/base.h"
@@ -73,6 +74,19 @@ constexpr WaitingCalls MakeWaitingCalls() {
   WaitingCalls set;
   for (long number : kCalls) set.Add(number);
   return set;
+}
+
+// Whether the call makes a process that has a copy of this one's memory, by its first argument.
+inline bool IsFork(long number, long argument) {
+#if defined(__x86_64__)
+  if (number == SYS_fork) return true;
+#endif
+  constexpr long kClone3 = 435;  // its flags are the first member
+  const uint64_t flags = number == SYS_clone ? static_cast<uint64_t>(argument)
+                         : number == kClone3
+                             ? *PointerTo<uint64_t>(static_cast<uintptr_t>(argument))
+                             : CLONE_VM;
+  return (flags & CLONE_VM) == 0;
 }
 
 inline constexpr WaitingCalls kWaitingCalls = MakeWaitingCalls();

@@ -240,23 +240,6 @@ asm(GCM_VFORK_STUB("vfork", "GcmBeforeVfork", "GcmAfterVfork"));
 
 }  // extern "C"
 
-namespace gcm {
-namespace {
-
-bool IsFork(long number, long argument) {
-#if defined(__x86_64__)
-  if (number == SYS_fork) return true;
-#endif
-  constexpr long kClone3 = 435;  // its flags are the first member
-  const uint64_t flags = number == SYS_clone ? static_cast<uint64_t>(argument)
-                         : number == kClone3 ? *PointerTo<uint64_t>(static_cast<uintptr_t>(argument))
-                                             : CLONE_VM;
-  return (flags & CLONE_VM) == 0;
-}
-
-}  // namespace
-}  // namespace gcm
-
 extern "C" {
 // syscall: those that may wait come here, all others go to libc's.
 

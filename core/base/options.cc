@@ -91,8 +91,9 @@ bool SetVerbose(const char* v, Options* o) { return ParseFlag(v, &o->verbose); }
 bool SetStress(const char* v, Options* o) { return ParseNumber(v, UINT64_MAX - 1, &o->stress); }
 bool SetCheckmark(const char* v, Options* o) { return ParseFlag(v, &o->checkmark); }
 bool SetDirty(const char* v, Options* o) {
-  constexpr DirtySource kSources[] = {DirtySource::kAuto, DirtySource::kUffd, DirtySource::kSoftDirty,
-                             DirtySource::kMprotect, DirtySource::kNone};
+  constexpr DirtySource kSources[] = {DirtySource::kAuto, DirtySource::kUffd,
+                                      DirtySource::kSoftDirty, DirtySource::kMprotect,
+                                      DirtySource::kNone};
   for (DirtySource source : kSources) {
     if (!Equal(v, NameOf(source))) continue;
     o->dirty = source;

@@ -9,7 +9,9 @@ namespace {
 constexpr size_t kFirst = 1 << 14;
 constexpr size_t kShown = 24;  // blocks of a path
 
-size_t Hash(uintptr_t block) { return static_cast<size_t>((block >> 4) * 0x9E3779B97F4A7C15ull >> 20); }
+size_t Hash(uintptr_t block) {
+  return static_cast<size_t>((block >> 4) * 0x9E3779B97F4A7C15ull >> 20);
+}
 
 bool IsMarked(uintptr_t block) {
   const Arena& arena = heap().pages().arena();
@@ -91,7 +93,8 @@ size_t Checkmark::End() {
 void Checkmark::Missed(Range block) {
   uintptr_t path[kShown];
   size_t length = 0;
-  for (uintptr_t at = block.lo; at != 0 && length < kShown; at = Find(at)->parent) path[length++] = at;
+  for (uintptr_t at = block.lo; at != 0 && length < kShown; at = Find(at)->parent)
+    path[length++] = at;
   Message line;
   line.Text("gcmalloc: checkmark: a block of ").Decimal(block.size());
   line.Text(" bytes is reachable and was not marked: ");

@@ -1,7 +1,7 @@
 // The marker's verifier (GCMALLOC_CHECKMARK): with the world stopped and everything marked, all is
-// marked again from nothing, one block at a time and with nothing shared but the look-up of words in
-// memory. A block that is found and has no mark bit was missed: the process ends with the path to
-// it. The oracle for every barrier (Go's mcheckmark.go).
+// marked again from nothing, one block at a time and with nothing shared but the look-up of words
+// in memory. A block that is found and has no mark bit was missed: the process ends with the path
+// to it. The oracle for every barrier (Go's mcheckmark.go).
 #pragma once
 
 #include "core/heap/heap.h"

@@ -42,7 +42,8 @@ void Collector::Start() {
   ledger().Start();
   blocking::Start();
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
-  if (o.trace_stderr || o.checkmark || o.dirty != DirtySource::kAuto) OwnThread::KeepStandardError();
+  if (o.trace_stderr || o.checkmark || o.dirty != DirtySource::kAuto)
+    OwnThread::KeepStandardError();
   pacer_.SetPercent(o.percent);
   UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
@@ -193,7 +194,8 @@ void Collector::MoveIfAsked() {
 }
 
 Collector::End Collector::AwaitEnd(uint32_t seen) {
-  while (ended_.load(std::memory_order_acquire) == seen) FutexWait(&ended_, seen);  // pairs with: Finish
+  // pairs with: Finish
+  while (ended_.load(std::memory_order_acquire) == seen) FutexWait(&ended_, seen);
   return last_end_.load(std::memory_order_relaxed);
 }
 
@@ -222,51 +224,8 @@ bool Collector::Collect(const char* reason) {
   }
 }
 
-bool Collector::TryTakeTurn() {
-  uint64_t mask = BlockSignals();
-  if (lock_.TryLock()) {
-    mask_ = mask;
-    if (GCM_UNLIKELY(process::WasForked())) NoticeFork();
-    return true;
-  }
-  RestoreSignals(mask);
-  return false;
-}
-
 bool Collector::LeadsBeside() const {
   return beside_.load(std::memory_order_relaxed) && !process::WasForked();
-}
-
-bool Collector::TryTakeTurn(uint64_t patience) {
-  wanted_.fetch_add(1, std::memory_order_relaxed);
-  const uint64_t end = clock::Now() + patience;
-  bool taken;
-  while (!(taken = TryTakeTurn()) && clock::Now() < end) Syscall(SYS_sched_yield);
-  wanted_.fetch_sub(1, std::memory_order_relaxed);
-  return taken;
-}
-
-void Collector::TakeTurn() {
-  wanted_.fetch_add(1, std::memory_order_relaxed);
-  while (!TryTakeTurn()) lock_.Await();
-  wanted_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void Collector::HoldOff() {
-  TakeTurn();
-  held_off_by_.store(process::ThreadId(), std::memory_order_relaxed);
-  RestoreSignals(mask_);
-}
-
-void Collector::LetGo() {
-  held_off_by_.store(0, std::memory_order_relaxed);
-  lock_.Unlock();
-}
-
-void Collector::EndTurn() {
-  uint64_t mask = mask_;
-  lock_.Unlock();
-  RestoreSignals(mask);
 }
 
 bool Collector::Collectable() {
@@ -378,8 +337,7 @@ void Collector::OnOwnStack(void* data, uintptr_t sp) {
   const uint64_t cpu = clock::ThreadCpu();
   if (self->cycle_.wait_until() > clock::Now())
     clock::Sleep(self->cycle_.wait_until() - clock::Now());
-  self->outcome_ =
-      self->cycle_.Step(self->budget_, {sp, AddressOf(__builtin_thread_pointer())});
+  self->outcome_ = self->cycle_.Step(self->budget_, {sp, AddressOf(__builtin_thread_pointer())});
   self->cycle_.record().cpu += clock::ThreadCpu() - cpu;
   if (self->outcome_ == Cycle::Outcome::kDone || self->outcome_ == Cycle::Outcome::kGivenUp)
     self->Finish(self->outcome_ == Cycle::Outcome::kDone);
@@ -397,12 +355,10 @@ void Collector::Finish(bool done) {
     record.reclaimed_objects = swept.objects;
     record.reclaimed_bytes = swept.bytes;
   }
-  record.heap_after =
-      done ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
+  record.heap_after = done ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   const bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
-                   record.cpu, counts && done, record.reclaimed_bytes, record.grown,
-                   record.taken});
+                   record.cpu, counts && done, record.reclaimed_bytes, record.grown, record.taken});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();
@@ -428,43 +384,6 @@ void Collector::Finish(bool done) {
   } else {
     ledger().TraceSkipped(why);
   }
-}
-
-void Collector::NoticeFork() {
-  heap().registry().Renumber(t_cache);
-  world().AfterForkInChild();
-  collector().DropCycle();
-  process::MarkParent();
-}
-
-// A forked child has nobody who leads a cycle.
-void Collector::DropCycle() {
-  OwnThread::AfterForkInChild();
-  leader_.Forget();
-  cycle_.AfterForkInChild();
-  // A handler may have forked while its thread waited for the end of a cycle.
-  last_end_.store(End::kForked, std::memory_order_relaxed);
-  ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
-  beside_.store(false, std::memory_order_relaxed);
-  wanted_.store(0, std::memory_order_relaxed);
-  SetTriggers();
-}
-
-void Collector::AfterForkInside() {
-  heap().AfterForkInside();
-  OwnThread::AfterForkInChild();
-  lock_.Reset();
-  move_lock_.Reset();
-  kernel_values::AfterForkInChild();
-  ledger().AfterForkInChild();
-  NoticeFork();
-}
-
-void Collector::AfterForkInChild() {
-  kernel_values::AfterForkInChild();
-  ledger().AfterForkInChild();
-  DropCycle();
-  world().AfterForkInChild();
 }
 
 }  // namespace gcm

@@ -1,7 +1,7 @@
-// When a collection is due, and who leads it (core/gc/cycle.h): a thread of our own that is made for
-// the cycle and ends with it; where there can be none, and for small heaps, the thread that asks.
-// That one works on a stack of its own (the thread's may be a coroutine's of a few KiB), with all
-// signals blocked: a handler of the program must not run in a half-marked heap.
+// When a collection is due, and who leads it (core/gc/cycle.h): a thread of our own that is made
+// for the cycle and ends with it; where there can be none, and for small heaps, the thread that
+// asks. That one works on a stack of its own (the thread's may be a coroutine's of a few KiB), with
+// all signals blocked: a handler of the program must not run in a half-marked heap.
 //
 // Whoever leads has the turn during a step, and nobody has it in between: then others may fork.
 #pragma once
@@ -93,8 +93,8 @@ class Collector {
   Cycle cycle_;
   OwnThread leader_;
   Range leader_memory_{};
-  std::atomic<bool> beside_{false};     // the leader has a cycle
-  std::atomic<uint32_t> ended_{0};      // cycles that were led beside the program
+  std::atomic<bool> beside_{false};  // the leader has a cycle
+  std::atomic<uint32_t> ended_{0};   // cycles that were led beside the program
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
   // What a thread asks of the leader, and waits for.

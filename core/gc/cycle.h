@@ -1,6 +1,6 @@
-// One collection, in steps of bounded length, so that whoever leads it may stop in between: a thread
-// of our own, which leads it from beginning to end beside the program, or the program's own calls
-// of malloc, a piece each.
+// One collection, in steps of bounded length, so that whoever leads it may stop in between: a
+// thread of our own, which leads it from beginning to end beside the program, or the program's own
+// calls of malloc, a piece each.
 //
 // A concurrent cycle (Boehm, Demers, Shenker 1991, with the late arming of DESIGN section 4):
 //   reset    the mark bits of what is free are set, all others are clear
@@ -62,9 +62,28 @@ class Cycle {
 
  private:
   enum class Stage {
-    kNone, kReset, kThreads, kRoots, kMark, kArm, kPass, kRounds, kSlices, kAtOnce, kUntrack, kSweep
+    kNone,
+    kReset,
+    kThreads,
+    kRoots,
+    kMark,
+    kArm,
+    kPass,
+    kRounds,
+    kSlices,
+    kAtOnce,
+    kUntrack,
+    kSweep
   };
-  struct Job;
+  // What the members of the team do side by side.
+  struct Job {
+    Cycle* self;
+    uint64_t deadline;
+    std::atomic<size_t> next{0};
+    std::atomic<bool> complete{true};
+    std::atomic<uint64_t> pages{0};
+    std::atomic<uint64_t> cpu{0};
+  };
 
   Outcome GiveUp(const char* why);
   Outcome StopFailed();
@@ -100,11 +119,11 @@ class Cycle {
   uint64_t stopped_at_ = 0;
   unsigned failures_ = 0;  // of stops in a row
   unsigned slices_ = 0;
-  uint64_t slice_ = 0;         // nanoseconds that a stop may last
-  size_t tracked_bytes_ = 0;   // of addresses
+  uint64_t slice_ = 0;        // nanoseconds that a stop may last
+  size_t tracked_bytes_ = 0;  // of addresses
   unsigned round_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
-  size_t piece_ = 0;        // of arming and disarming
+  size_t piece_ = 0;         // of arming and disarming
   size_t rounds_piece_ = 0;  // of a round
   size_t rounds_count_ = 0;
   bool tracks_ = true;
@@ -115,7 +134,7 @@ class Cycle {
   MarkTeam team_;
   RootScanner* roots_ = nullptr;
   DirtyPages dirty_;
-  PageMap* pages_ = nullptr;   // one for each member, while it lasts
+  PageMap* pages_ = nullptr;  // one for each member, while it lasts
   bool pages_open_ = false;
   Checkmark checkmark_;
   CycleRecord record_{};

@@ -53,8 +53,7 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   const unsigned size_class = PageInfo::ClassOf(info);
   if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(word);
   const SizeClass& k = kSizeClasses.classes[size_class];
-  const uintptr_t start =
-      RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
+  const uintptr_t start = RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
   const auto index = static_cast<uint32_t>(((word - start) * k.reciprocal) >> 32);
   if (GCM_UNLIKELY(index >= k.slots)) return;
   std::atomic<uint64_t>* bits = tables.MarkBits(start) + index / 64;
@@ -152,12 +151,14 @@ void Marker::ScanSpan(uintptr_t start) {
     for (uint64_t rest = fresh, ahead = fresh; rest != 0; rest &= rest - 1) {
       if (ahead == rest) {
         for (int i = 0; i < 8 && ahead != 0; ++i, ahead &= ahead - 1) {
-          const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(ahead)) * uintptr_t{k.size};
+          const uintptr_t block =
+              base + static_cast<unsigned>(__builtin_ctzll(ahead)) * uintptr_t{k.size};
           __builtin_prefetch(PointerTo<char>(block));
           __builtin_prefetch(PointerTo<char>(block + 64));
         }
       }
-      const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(rest)) * uintptr_t{k.size};
+      const uintptr_t block =
+          base + static_cast<unsigned>(__builtin_ctzll(rest)) * uintptr_t{k.size};
       if (block != hi) {
         if (lo != hi) ScanRange(lo, hi, k.size);
         lo = block;
@@ -252,7 +253,8 @@ void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
 }
 
 void Marker::ScanWhole(Range block) {
-  if (block.size() <= kMaxSmallRequest + kPageSize) return ScanRange(block.lo, block.hi, block.size());
+  if (block.size() <= kMaxSmallRequest + kPageSize)
+    return ScanRange(block.lo, block.hi, block.size());
   for (uintptr_t at = block.lo; at < block.hi; at += kPieceSize) ScanPiece(at);
 }
 

@@ -22,8 +22,8 @@
 
 #include "core/gc/work_list.h"
 #include "core/heap/heap.h"
-#include "core/heap/span_walk.h"
 #include "core/heap/protected_ranges.h"
+#include "core/heap/span_walk.h"
 #include "platform/memory_map.h"
 
 namespace gcm {
@@ -35,8 +35,8 @@ struct Marking {
   Checkmark* checkmark = nullptr;  // not null: it gets the words, and nothing is marked
   unsigned stride = 8;
   bool offsets = false;
-  bool shifted = false;           // words that are eight times an address count (HOSTS.md, Chez)
-  bool stopped = true;            // nobody protects or unmaps what is read
+  bool shifted = false;  // words that are eight times an address count (HOSTS.md, Chez)
+  bool stopped = true;   // nobody protects or unmaps what is read
   std::atomic<bool> overflowed{false};
   ProtectedRanges protected_ranges;
   SegmentPool pool;

@@ -23,10 +23,10 @@ class Pacer {
   struct Cycle {
     uint64_t heap_before;  // bytes of pages in use
     uint64_t heap_after;
-    uint64_t marked;    // bytes of live blocks
-    uint64_t roots;     // bytes scanned outside of the heap
-    uint64_t duration;  // nanoseconds
-    bool counts;        // started by growth: its yield says something about the program
+    uint64_t marked;         // bytes of live blocks
+    uint64_t roots;          // bytes scanned outside of the heap
+    uint64_t duration;       // nanoseconds
+    bool counts;             // started by growth: its yield says something about the program
     uint64_t reclaimed = 0;  // bytes of blocks; their pages may stay in use
     uint64_t grown = 0;      // bytes of pages that came into use while it ran beside the program
     uint64_t taken = 0;      // bytes of slots that were taken meanwhile
@@ -63,7 +63,7 @@ class Pacer {
   uint64_t limit_goal_ = UINT64_MAX;
   uint64_t taken_goal_ = UINT64_MAX;
   uint64_t runway_ = 0, taken_runway_ = 0;  // what a cycle took, lately
-  uint64_t spent_ = 0;  // nanoseconds in collections
+  uint64_t spent_ = 0;                      // nanoseconds in collections
   uint64_t heap_after_ = 0;
   unsigned backoff_ = 0;  // early cycles wait 2^backoff times as long
 };

@@ -182,7 +182,8 @@ void RootScanner::ScanOutsideOwn(Range range, Pages pages) {
 
 void RootScanner::ScanPresent(Range range, uintptr_t ahead, Pages pages) {
   if (pages == Pages::kPrivate) {
-    if (!whole_ && range.size() >= kWorthTracking && range.size() <= kTooLarge && large_count_ < kMostTracked)
+    if (!whole_ && range.size() >= kWorthTracking && range.size() <= kTooLarge &&
+        large_count_ < kMostTracked)
       large_[large_count_++] = range;
     for (size_t i = 0; whole_ && dirty_ != nullptr && i < large_count_; ++i) {
       // In the order of addresses, and a mapping may have changed since.

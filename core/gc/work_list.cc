@@ -8,7 +8,8 @@ namespace gcm {
 Segment* SegmentPool::Take() {
   LockGuard guard(lock_);
   if (free_ == nullptr) {
-    uintptr_t place = metadata::MapOwn(RoundUp(sizeof(Block), memory::PageSize()), "gcmalloc: marking");
+    uintptr_t place =
+        metadata::MapOwn(RoundUp(sizeof(Block), memory::PageSize()), "gcmalloc: marking");
     if (place == 0) return nullptr;
     auto* block = PointerTo<Block>(place);
     block->next = blocks_;

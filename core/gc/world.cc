@@ -6,8 +6,8 @@
 
 #include "core/heap/heap.h"
 #include "platform/clock.h"
-#include "platform/own_thread.h"
 #include "platform/mutex.h"
+#include "platform/own_thread.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"

@@ -11,13 +11,6 @@
 namespace gcm {
 namespace {
 
-// Slots that are free, those that another thread has freed too.
-uint64_t FreeOrRemote(const Span* span, unsigned w) {
-  return (LoadRelaxed(&span->free_bits()[w]) |
-          const_cast<Span*>(span)->remote_bits()[w].load(std::memory_order_relaxed)) &
-         span->ValidBits(w);
-}
-
 constexpr int kPoisonByte = 0xDB;
 
 // Moving pages splits mappings, whose number is limited.
@@ -115,58 +108,6 @@ Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   pages_.Publish(span);
   BlackenNew(span);
   return span;
-}
-
-// The first or the last of the two happens after a cycle's beginning has become visible, and the
-// walk that resets all marks finds the span, or this finds the cycle begun.
-void Heap::BlackenNew(Span* span) {
-  // pairs with: SetPhase
-  FullFence();
-  if (GCM_LIKELY(phase() == Phase::kIdle)) return;
-  if (span->large()) {
-    pages_.arena().tables().MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
-  } else {
-    ResetMarks(span);
-  }
-}
-
-void Heap::ResetMarks(Span* span) {
-  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
-  if (span->large()) {
-    marks[0].store(0, std::memory_order_relaxed);
-    return;
-  }
-  std::atomic<uint32_t>& info = pages_.arena().tables().Info(span->start);
-  if ((info.load(std::memory_order_relaxed) & PageInfo::kQueued) != 0)
-    info.fetch_and(~PageInfo::kQueued, std::memory_order_relaxed);
-  const unsigned words = LoadRelaxed(&span->words);
-  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
-  for (unsigned w = 0; w < words; ++w) {
-    const uint64_t free = FreeOrRemote(span, w);
-    marks[w].store(free, std::memory_order_relaxed);
-    if (scanned) marks[words + w].store(free, std::memory_order_relaxed);
-  }
-}
-
-void Heap::Blacken(Span* span) {
-  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
-  for (unsigned w = 0; w < span->words; ++w) {
-    const uint64_t free = FreeOrRemote(span, w);
-    if ((free & ~marks[w].load(std::memory_order_relaxed)) == 0) continue;
-    if (HasScannedBits(span->size_class))
-      marks[span->words + w].fetch_or(free, std::memory_order_relaxed);
-    marks[w].fetch_or(free, std::memory_order_relaxed);
-  }
-}
-
-void Heap::PrepareForUse(Span* span) {
-  const Phase phase = phase_.load(std::memory_order_relaxed);
-  if (GCM_LIKELY(phase == Phase::kIdle)) return;
-  if (phase == Phase::kMarking) {
-    Blacken(span);
-  } else {
-    sweeper_.SweepBeforeUse(span);
-  }
 }
 
 void* Heap::AllocateSmallOnce(unsigned size_class) {
@@ -387,7 +328,8 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
       if (may) done = memory::MovePages(AddressOf(p), AddressOf(fresh), moved);
     }
     auto* hook = move_hook_.load(std::memory_order_relaxed);
-    if (!may && hook != nullptr) done = hook({AddressOf(p), AddressOf(p) + moved}, AddressOf(fresh));
+    if (!may && hook != nullptr)
+      done = hook({AddressOf(p), AddressOf(p) + moved}, AddressOf(fresh));
   }
   if (!done) {
     memcpy(fresh, p, Min(size, usable));

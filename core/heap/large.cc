@@ -7,6 +7,8 @@ namespace {
 // One byte past the end is inside.
 size_t PagesFor(size_t size) { return (size >> kPageShift) + 1; }
 
+constexpr size_t kHopeful = 64 * kMiB / kPageSize;
+
 }  // namespace
 
 void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
@@ -30,7 +32,10 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
         GCM_KEEP_ALIVE(p);
       }
     }
-    if (p != nullptr || attempt != 0 || !Ask(Pressure::kOutOfMemory)) break;
+    if (p != nullptr || attempt != 0) break;
+    // So much was never there to be reclaimed.
+    if (PagesFor(size) > 2 * pages_.in_use_pages() + kHopeful) break;
+    if (!Ask(Pressure::kOutOfMemory)) break;
   }
   Relieve();
   GCM_KEEP_ALIVE(p);

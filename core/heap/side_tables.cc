@@ -101,7 +101,9 @@ bool SideTables::MapGranules(Chunk* chunk, Part part, size_t first, size_t last)
   const uintptr_t table = part == kSpans  ? AddressOf(chunk->spans())
                           : part == kBits ? AddressOf(chunk->bits())
                                           : AddressOf(chunk->cards());
-  const size_t whole = part == kSpans ? kSpansSize + kInfosSize : part == kBits ? kBitsSize : kCardsSize;
+  const size_t whole = part == kSpans  ? kSpansSize + kInfosSize
+                       : part == kBits ? kBitsSize
+                                       : kCardsSize;
   const size_t piece = whole / (kChunkSize / granule_);
   uint64_t& mapped = chunk->mapped[part];
   for (size_t g = first; g <= last;) {

@@ -1,6 +1,7 @@
 // The tables beside the arena: for each page the span around it and a summary of that span for the
-// marker, for each slot a mark bit, for each 512 bytes a card. Two levels: a directory over the whole address space, and for each chunk
-// of 64 MiB that holds arena memory one block of tables, mapped in granules as the arena grows.
+// marker, for each slot a mark bit, for each 512 bytes a card. Two levels: a directory over the
+// whole address space, and for each chunk of 64 MiB that holds arena memory one block of tables,
+// mapped in granules as the arena grows.
 //
 // Law: nothing here is readable before Map* has made it so, and Map* is called by Arena only,
 // before the bound is published. A reader that the bound admits may follow the directory; a null
@@ -33,8 +34,8 @@ struct PageInfo {
   static constexpr size_t PageOf(uint32_t info) { return info >> 8 & 255; }
 };
 
-// Behind the mark bits of a span's slots lie as many that say which marked blocks have been scanned,
-// where there is room: not for the smallest class.
+// Behind the mark bits of a span's slots lie as many that say which marked blocks have been
+// scanned, where there is room: not for the smallest class.
 constexpr bool HasScannedBits(unsigned size_class) { return size_class != 0; }
 
 inline constexpr size_t kChunkShift = 26;

@@ -48,10 +48,10 @@ struct alignas(64) Span {
   uint64_t freed_at;  // of a free run: coarse time of the last free
   Span* next_remote;  // in the owner's queue of spans with remote frees
   SpanList list;
-  uint8_t words;     // of each bitmap
-  uint8_t capacity;  // words that this descriptor has room for
-  bool zero;         // the pages are known to read as zero
-  bool resident;     // of a free run: pages may be resident
+  uint8_t words;                // of each bitmap
+  uint8_t capacity;             // words that this descriptor has room for
+  bool zero;                    // the pages are known to read as zero
+  bool resident;                // of a free run: pages may be resident
   std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
 
   uint64_t* free_bits() { return reinterpret_cast<uint64_t*>(this + 1); }

@@ -16,10 +16,11 @@ class SpanWalk {
     unsigned size_class;  // kLargeClass for a large block
   };
 
-  // What lies in memory that the arena takes later is left out: who is born there knows of the walk.
+  // What lies in memory that the arena takes later is left out: who is born there knows of the
+  // walk.
   void Begin();
-  // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more. With
-  // 0 alone there may be.
+  // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more.
+  // With 0 alone there may be.
   size_t Take(Seen* out, size_t capacity, bool* over);
   // Calls Heap::ResetMarks for some spans. True: there are no more.
   bool ResetSome();

@@ -34,8 +34,7 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
     // Free bits first: a slot that the owner frees meanwhile was marked.
     const uint64_t free =
         LoadRelaxed(&span->free_bits()[w]) | span->remote_bits()[w].load(std::memory_order_relaxed);
-    const uint64_t garbage =
-        ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
+    const uint64_t garbage = ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
     if (garbage == 0) continue;
     for (uint64_t rest = garbage; rest != 0; rest &= rest - 1) {
       unsigned index = w * 64 + static_cast<unsigned>(__builtin_ctzll(rest));

@@ -19,7 +19,7 @@ struct CycleRecord {
   uint64_t start;      // nanoseconds after the library's start
   const char* reason;  // "growth", "early", "forced", "limit", "interval", "stress", "memory"
   uint64_t threads;    // stopped, with the collecting one
-  uint64_t mark, sweep, cpu;  // nanoseconds
+  uint64_t mark, sweep, cpu;         // nanoseconds
   uint64_t heap_before, heap_after;  // bytes of pages in use
   uint64_t heap_marked, heap_goal;
   uint64_t roots_bytes, stacks_bytes;

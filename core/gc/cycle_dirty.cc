@@ -1,0 +1,191 @@
+// What was written while a cycle marks: the dirty source over the heap, and its cards.
+#include "core/gc/cycle.h"
+#include "platform/clock.h"
+#include "platform/memory.h"
+#include "platform/test_skip.h"
+
+namespace gcm {
+namespace {
+
+constexpr size_t kPieceSize = 64 * kMiB;
+
+struct Visit {
+  Marker* marker;
+  const Arena* arena;
+  uint64_t deadline;
+  uint64_t pages;
+  bool late;
+};
+
+void SetCards(const Arena& arena, Range run) {
+  for (uintptr_t page = run.lo; page < run.hi; page += kPageSize) {
+    if (!arena.Contains(page) || !arena.tables().HasChunk(page)) continue;
+    arena.tables().Cards(page).store(~uint64_t{0}, std::memory_order_relaxed);
+    arena.tables().HasCards(page).store(1, std::memory_order_relaxed);
+  }
+}
+
+// Fetched is fetched: what there is no time for stays on the cards.
+bool VisitDirty(void* data, Range run) {
+  auto* v = static_cast<Visit*>(data);
+  v->pages += run.size() / kPageSize;
+  if (v->late) {
+    SetCards(*v->arena, run);
+    return false;
+  }
+  for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi;) {
+    page = v->marker->ScanDirty(page, run.hi);
+    if (clock::Now() < v->deadline) continue;
+    v->late = true;
+    SetCards(*v->arena, {page, run.hi});
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// The heap as pieces for the dirty source.
+size_t Cycle::PieceCount() const {
+  const Arena& arena = heap().pages().arena();
+  size_t count = 0;
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
+    count += DivideUp(arena.extent(i).ready - arena.extent(i).start, kPieceSize);
+  }
+  return count;
+}
+
+Range Cycle::Piece(size_t n) const {
+  const Arena& arena = heap().pages().arena();
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
+    const Arena::Extent& e = arena.extent(i);
+    const size_t count = DivideUp(e.ready - e.start, kPieceSize);
+    if (n >= count) {
+      n -= count;
+      continue;
+    }
+    return {e.start + n * kPieceSize, Min(e.ready, e.start + (n + 1) * kPieceSize)};
+  }
+  return {};
+}
+
+// Whole extents, what is reserved too: so what is taken from them later is tracked before it is
+// published. An extent that comes later counts as written until it is tracked.
+void Cycle::TrackExtents() {
+  const Arena& arena = heap().pages().arena();
+  size_t bytes = 0;
+  for (size_t i = 0; i < arena.extent_count(); ++i)
+    bytes += arena.extent(i).end - arena.extent(i).start;
+  if (bytes == tracked_bytes_ || Skips(Skip::track)) return;
+  tracked_bytes_ = bytes;
+  for (size_t i = 0; i < arena.extent_count(); ++i)
+    dirty_.Track({arena.extent(i).start, arena.extent(i).end});
+}
+
+bool Cycle::Arm(uint64_t deadline) {
+  if (piece_ == 0) TrackExtents();
+  while (piece_ < PieceCount()) {
+    dirty_.Arm(Piece(piece_++));
+    if (clock::Now() >= deadline) return false;
+  }
+  for (size_t i = 0; i < roots_->large_count(); ++i) {
+    if (dirty_.Track(roots_->large()[i])) dirty_.Arm(roots_->large()[i]);
+  }
+  return true;
+}
+
+// Cards that were set by write barriers, or that there was no time for. False: some are left.
+bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
+  const SideTables& tables = heap().pages().arena().tables();
+  for (uintptr_t chunk = RoundDown(piece.lo, kChunkSize); chunk < piece.hi; chunk += kChunkSize) {
+    if (!tables.HasChunk(Max(chunk, piece.lo))) continue;
+    std::atomic<uint32_t>& has = tables.HasCards(Max(chunk, piece.lo));
+    if (has.load(std::memory_order_relaxed) == 0) continue;
+    const Range part{Max(chunk, piece.lo), Min(chunk + kChunkSize, piece.hi)};
+    // Another piece may have the rest of the chunk (tests/model/summary.pml): then it stays set.
+    // pairs with: gcmalloc_write_barrier, which sets the card first
+    if (part.size() == kChunkSize) has.exchange(0, std::memory_order_seq_cst);
+    for (uintptr_t page = part.lo; page < part.hi; page += kPageSize) {
+      std::atomic<uint64_t>& cards = tables.Cards(page);
+      if (cards.load(std::memory_order_relaxed) == 0) continue;
+      if (clock::Now() >= deadline) {
+        has.store(1, std::memory_order_relaxed);
+        return false;
+      }
+      const uint64_t set = cards.exchange(0, std::memory_order_acq_rel);  // pairs with: the barrier
+      for (size_t i = 0; i < 8; ++i) {
+        if ((set >> 8 * i & 255) == 0) continue;
+        marker->ScanCards(page + i * kCardSize, page + (i + 1) * kCardSize);
+      }
+    }
+  }
+  return true;
+}
+
+// Fetches, arms anew and scans what was written, all pieces of the heap once; or as far as time
+// goes, and then on from there. `complete` is set when all pieces have been fetched in this call.
+bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
+  Job job{this, deadline};
+  TrackExtents();
+  rounds_count_ = PieceCount();
+  team_.Run(
+      [](void* data, unsigned member) {
+        auto* j = static_cast<Job*>(data);
+        Cycle* self = j->self;
+        const uint64_t cpu = clock::ThreadCpu();
+        Marker& marker = self->markers_[member];
+        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, false};
+        for (;;) {
+          const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);
+          if (i >= self->rounds_count_) break;
+          const Range piece = self->Piece((self->rounds_piece_ + i) % self->rounds_count_);
+          uintptr_t at = piece.lo;
+          while (at < piece.hi && !visit.late)
+            at = self->dirty_.Fetch({at, piece.hi}, true, VisitDirty, &visit);
+          if (visit.late || !self->TakeCards(&marker, piece, j->deadline)) {
+            visit.late = true;
+            break;
+          }
+        }
+        if (visit.late) j->complete.store(false, std::memory_order_relaxed);
+        j->pages.fetch_add(visit.pages, std::memory_order_relaxed);
+        if (member != 0) j->cpu.fetch_add(clock::ThreadCpu() - cpu, std::memory_order_relaxed);
+      },
+      &job, members);
+  const size_t done = Min(job.next.load(std::memory_order_relaxed), rounds_count_);
+  *complete = job.complete.load(std::memory_order_relaxed);
+  // From the first piece that was not done wholly on; those before are done again, and cost little.
+  rounds_piece_ = *complete || rounds_count_ == 0
+                      ? 0
+                      : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
+  round_pages_ += job.pages.load(std::memory_order_relaxed);
+  record_.dirty_pages += job.pages.load(std::memory_order_relaxed);
+  record_.cpu += job.cpu.load(std::memory_order_relaxed);
+  return *complete;
+}
+
+// Both ranges are of one kind then, and what is moved counts as written until the end.
+bool Cycle::MovePages(Range from, uintptr_t to) {
+  dirty_.Untrack(from);
+  dirty_.Untrack({to, to + from.size()});
+  return memory::MovePages(from.lo, to, from.size());
+}
+
+// The mappings are as they were before, and may be moved.
+bool Cycle::Untrack(uint64_t deadline) {
+  const Arena& arena = heap().pages().arena();
+  while (piece_ < PieceCount()) {
+    dirty_.Untrack(Piece(piece_++));
+    if (clock::Now() >= deadline) return false;
+  }
+  for (size_t i = 0; i < arena.extent_count(); ++i) {  // what is reserved only
+    if (arena.extent(i).ready < arena.extent(i).end)
+      dirty_.Untrack({arena.extent(i).ready, arena.extent(i).end});
+  }
+  for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
+  tracked_bytes_ = 0;
+  heap().SetPagesMayMove(true);
+  return true;
+}
+
+}  // namespace gcm

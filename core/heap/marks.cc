@@ -1,0 +1,68 @@
+// The mark bits of what is free, of what is born and of what is about to be handed out.
+#include "core/heap/heap.h"
+
+namespace gcm {
+namespace {
+
+// Slots that are free, those that another thread has freed too.
+uint64_t FreeOrRemote(const Span* span, unsigned w) {
+  return (LoadRelaxed(&span->free_bits()[w]) |
+          const_cast<Span*>(span)->remote_bits()[w].load(std::memory_order_relaxed)) &
+         span->ValidBits(w);
+}
+
+}  // namespace
+
+// The first or the last of the two happens after a cycle's beginning has become visible, and the
+// walk that resets all marks finds the span, or this finds the cycle begun.
+void Heap::BlackenNew(Span* span) {
+  // pairs with: SetPhase
+  FullFence();
+  if (GCM_LIKELY(phase() == Phase::kIdle)) return;
+  if (span->large()) {
+    pages_.arena().tables().MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
+  } else {
+    ResetMarks(span);
+  }
+}
+
+void Heap::ResetMarks(Span* span) {
+  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
+  if (span->large()) {
+    marks[0].store(0, std::memory_order_relaxed);
+    return;
+  }
+  std::atomic<uint32_t>& info = pages_.arena().tables().Info(span->start);
+  if ((info.load(std::memory_order_relaxed) & PageInfo::kQueued) != 0)
+    info.fetch_and(~PageInfo::kQueued, std::memory_order_relaxed);
+  const unsigned words = LoadRelaxed(&span->words);
+  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
+  for (unsigned w = 0; w < words; ++w) {
+    const uint64_t free = FreeOrRemote(span, w);
+    marks[w].store(free, std::memory_order_relaxed);
+    if (scanned) marks[words + w].store(free, std::memory_order_relaxed);
+  }
+}
+
+void Heap::Blacken(Span* span) {
+  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
+  for (unsigned w = 0; w < span->words; ++w) {
+    const uint64_t free = FreeOrRemote(span, w);
+    if ((free & ~marks[w].load(std::memory_order_relaxed)) == 0) continue;
+    if (HasScannedBits(span->size_class))
+      marks[span->words + w].fetch_or(free, std::memory_order_relaxed);
+    marks[w].fetch_or(free, std::memory_order_relaxed);
+  }
+}
+
+void Heap::PrepareForUse(Span* span) {
+  const Phase phase = phase_.load(std::memory_order_relaxed);
+  if (GCM_LIKELY(phase == Phase::kIdle)) return;
+  if (phase == Phase::kMarking) {
+    Blacken(span);
+  } else {
+    sweeper_.SweepBeforeUse(span);
+  }
+}
+
+}  // namespace gcm
