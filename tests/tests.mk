@@ -21,7 +21,7 @@ test: all
 .PHONY: test-programs
 test-programs: $(TEST)/static_program $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
-  $(TEST)/process_tests $(TEST)/process_tests_static
+  $(TEST)/process_tests $(TEST)/process_tests_static $(TEST)/mutator
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
 # the library, which is there already.
@@ -86,6 +86,9 @@ $(HELPERS): $(TEST)/%: tests/preload/%.c
 $(TEST)/leak_test: tests/leak/leak_test.cc $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(CXX) -std=c++20 -O2 -g $(WARNINGS) -I. -o $@ $< $(ARCHIVE) -pthread -ldl
+$(TEST)/mutator: tests/stress/mutator.c
+	@mkdir -p $(@D)
+	@$(TEST_CC) -o $@ $< -pthread
 $(TEST)/static_program: tests/preload/static.c $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(TEST_CC) -static -o $@ $< $(ARCHIVE) -pthread

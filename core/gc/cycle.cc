@@ -71,7 +71,11 @@ void Cycle::Begin(const Plan& plan) {
   record_.start = began_ - ledger().start_time();
   record_.heap_before = heap().pages().in_use_pages() * kPageSize;
   if (plan_.concurrent) {
-    record_.dirty_source = dirty_.Start(options().dirty);
+    // The C library writes to blocks while it blocks all signals (when it makes a thread), and so
+    // would end the process by a fault that nobody hears of.
+    const DirtySource wanted =
+        options().dirty == DirtySource::kMprotect ? DirtySource::kNone : options().dirty;
+    record_.dirty_source = dirty_.Start(wanted);
     if (options().dirty != DirtySource::kAuto && record_.dirty_source != options().dirty && tracks_)
       SayOtherSource();
     plan_.concurrent = tracks_ = record_.dirty_source != DirtySource::kNone;

@@ -1,6 +1,7 @@
 #include "core/gc/mark_team.h"
 
 #include "core/base/metadata.h"
+#include "core/heap/thread_cache.h"
 #include "platform/mutex.h"
 #include "platform/processor.h"
 
@@ -43,6 +44,7 @@ void MarkTeam::Stop() {
 void MarkTeam::Help(void* data) {
   auto* self = static_cast<Helper*>(data);
   MarkTeam* team = self->team;
+  t_cache = &g_empty_cache;  // its storage holds nothing yet
   for (;;) {
     uint32_t call = team->call_.load(std::memory_order_acquire);  // pairs with: Run and Stop
     for (unsigned i = 0; i < kSpins && call == self->seen; ++i) {

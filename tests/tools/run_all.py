@@ -56,6 +56,8 @@ def suites(out):
         ("race", python + [path("race", "run.py")] + [os.path.join(out, c, "arena_race") for c in ("release", "tsan", "early")]
          + ["--threads", os.path.join(out, "tsan", "heap_threads")], {}),
         ("models", python + [path("model", "run.py")], {}),
+        ("stress", python + [path("stress", "run.py"), so, os.path.join(test, "mutator"), "--hooks",
+                             os.path.join(out, "hooks", "libgcmalloc.so")], {}),
         ("linked statically", [os.path.join(test, "static_program")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Runs the mutator under checkmark, poison and cycles without rest: run.py LIB MUTATOR [--hooks LIB] [--seconds N] [NAME…]
+
+Law: prints `ok NAME`, `skip NAME why` or `FAIL NAME why` for each dirty source with each number of workers, and for each
+negative control: LIB of --hooks leaves out one rule (platform/test_skip.h), and the mutator, or the checkmark, must
+notice within some tries.
+"""
+import argparse
+import fnmatch
+import os
+import signal
+import subprocess
+import sys
+
+SOURCES = ("uffd", "softdirty", "mprotect", "none")
+WORKERS = ("0", "1", "2")
+# The rule that is left out -> what is set beside it. Checkmark finds what was not marked, the mutator what was freed.
+CONTROLS = {
+    "dirty": {"GCMALLOC_CHECKMARK": "1"},
+    "rearm": {"GCMALLOC_CHECKMARK": "1"},
+    "queued": {"GCMALLOC_CHECKMARK": "1"},
+    "early_sweep": {},
+    "black": {},
+}
+TRIES = 4
+
+
+def run(given, lib, **settings):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
+    env.update(GCMALLOC_POISON="1", GCMALLOC_STRESS="4000", LD_PRELOAD=os.path.abspath(lib), **settings)
+    done = subprocess.run([given.mutator, str(given.seconds), "3"], env=env, capture_output=True, text=True, errors="replace",
+                          timeout=60 + 20 * given.seconds)
+    said = (done.stdout + done.stderr).strip().replace("\n", " | ")[:400]
+    ended = signal.Signals(-done.returncode).name if done.returncode < 0 else "status %d" % done.returncode
+    return done.returncode, ended + ": " + said, "does not work here" in done.stderr
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lib")
+    parser.add_argument("mutator")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--hooks")
+    parser.add_argument("--seconds", type=float, default=1.5)
+    given = parser.parse_intermixed_args()
+    chosen = lambda name: not given.names or any(fnmatch.fnmatch(name, pattern) for pattern in given.names)
+    failed = 0
+    for source in SOURCES:
+        for workers in WORKERS:
+            name = "%s_workers_%s" % (source, workers)
+            if not chosen(name):
+                continue
+            try:
+                status, said, refused = run(given, given.lib, GCMALLOC_DIRTY=source, GCMALLOC_WORKERS=workers, GCMALLOC_CHECKMARK="1")
+            except subprocess.TimeoutExpired:
+                status, said, refused = 1, "hangs", False
+            failed += status != 0
+            print("FAIL %s %s" % (name, said) if status else "skip %s the kernel has no such source" % name if refused else "ok " + name,
+                  flush=True)
+    for rule, settings in CONTROLS.items() if given.hooks else ():
+        name = "without_" + rule
+        if not chosen(name):
+            continue
+        noticed = None
+        for _ in range(TRIES):
+            try:
+                status, said, _ = run(given, given.hooks, GCMALLOC_DIRTY="uffd", GCM_TEST_SKIP=rule, **settings)
+            except subprocess.TimeoutExpired:
+                status, said = 1, "hangs"
+            if status != 0:
+                noticed = said
+                break
+        failed += noticed is None
+        print("ok %s %s" % (name, noticed[:120]) if noticed else "FAIL %s nobody noticed" % name, flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
