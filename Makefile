@@ -27,7 +27,7 @@ CORE := $(wildcard platform/*.cc core/*/*.cc)
 PRELOAD := $(wildcard preload/*.cc)
 CORE_OBJECTS := $(CORE:%.cc=$(BUILD)/%.o)
 # What wraps calls of libc needs the dynamic linker: it is not in the archive.
-WRAPPERS := $(foreach w,blocking chroot exec filters handlers kernel_values loading wrapped,$(BUILD)/preload/$(w).o)
+WRAPPERS := $(foreach w,blocking chroot exec filters handlers kernel_values loading namespaces wrapped,$(BUILD)/preload/$(w).o)
 ALL_OBJECTS := $(CORE_OBJECTS) $(PRELOAD:%.cc=$(BUILD)/%.o)
 
 SO := $(OUT)/libgcmalloc.so

@@ -90,6 +90,7 @@ constinit GCM_TLS bool t_own_thread = false;
 namespace {
 
 constexpr unsigned kMost = 64;
+constexpr int kPatience = 1000;
 std::atomic<std::atomic<uint32_t>*> g_threads[kMost];  // written under g_lock
 Mutex g_lock;
 bool g_keeps_standard_error = false;
@@ -193,6 +194,7 @@ bool OwnThread::Start(void (*fn)(void*), void* data, Range memory, bool shares) 
   const long tid =
       GcmCloneThread(kFlags, PointerTo(memory.hi - kStorage), &tid_, pointer, Enter, this);
   if (tid < 0) return false;
+  last_ = static_cast<int>(tid);
   g_threads[place].store(&tid_, std::memory_order_relaxed);
   return true;
 }
@@ -204,6 +206,11 @@ void OwnThread::Join() {
     // The kernel wakes by the shared kind of futex.
     Syscall(SYS_futex, &tid_, FUTEX_WAIT, tid, nullptr);
   }
+  // The kernel lets go of the number later: to be gone is to be not found.
+  for (int i = 0; i < kPatience && last_ != 0 && process::HasThread(last_); ++i) {
+    Syscall(SYS_sched_yield);
+  }
+  last_ = 0;
   LockGuard guard(g_lock);
   for (auto& entry : g_threads) {
     if (entry.load(std::memory_order_relaxed) == &tid_)

@@ -34,12 +34,16 @@ class OwnThread {
   static bool IsOne(int tid);
   static bool IsHere();
   // In a forked child there are none.
-  void Forget() { tid_.store(0, std::memory_order_relaxed); }
+  void Forget() {
+    tid_.store(0, std::memory_order_relaxed);
+    last_ = 0;
+  }
   static void AfterForkInChild();
 
  private:
   static void Enter(void* self);
   std::atomic<uint32_t> tid_{0};  // the kernel clears it at the thread's end
+  int last_ = 0;                  // the number of the thread that is not yet joined
   void (*fn_)(void*) = nullptr;
   void* data_ = nullptr;
   bool shares_ = false;

@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "core/gc/collector.h"
+#include "platform/own_thread.h"
 #include "platform/process.h"
 #include "preload/wrapped.h"
 
@@ -17,7 +18,9 @@ namespace {
 // A vfork child has no turn: its parent waits, and nobody signals a child of another process.
 class NoCollection {
  public:
-  NoCollection() : held_(!process::SharesParentMemory() && process::ThreadCount() != 1) {
+  NoCollection()
+      : held_(!process::SharesParentMemory() &&
+              (process::ThreadCount() != 1 || OwnThread::Count() != 0)) {
     if (held_) collector().HoldOff();
   }
   ~NoCollection() {

@@ -13,7 +13,10 @@
 
 namespace gcm {
 
-void BeforeFilter() { collector().Disable(); }
+void BeforeFilter() {
+  collector().Disable();
+  EndCycleBeside();  // a filter may be for all threads
+}
 
 void BeforeSeccomp(long operation) {
   if (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER) BeforeFilter();

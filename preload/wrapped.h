@@ -35,6 +35,10 @@ void StartBlocking();
 void StartHandlers();
 void HandlersAfterFork();
 
+// No thread of ours is left; and none is made if nothing is collected any more.
+// preload/namespaces.cc
+void EndCycleBeside();
+
 // Around a fork that calls no handlers of it: preload/start.cc.
 void BeforeFork();
 void AfterForkInParent();

@@ -44,6 +44,9 @@ class Collector {
   // As the turn, with signals as they were: those of a stop that is over have been heard then. A
   // handler of the same thread that allocates meanwhile collects nothing.
   void HoldOff();
+  // The same when the cycle that runs beside the program has ended, and its threads are gone. For
+  // what the kernel does for processes of one thread only. Not within a vfork child.
+  void HoldOffAlone();
   void LetGo();
 
   // Around a fork, in which the parent has its turn.

@@ -31,6 +31,17 @@ void Collector::HoldOff() {
   RestoreSignals(mask_);
 }
 
+void Collector::HoldOffAlone() {
+  for (;;) {
+    HoldOff();
+    if (!LeadsBeside()) break;
+    const uint32_t seen = ended_.load(std::memory_order_relaxed);
+    LetGo();
+    AwaitEnd(seen);
+  }
+  leader_.Join();
+}
+
 void Collector::LetGo() {
   held_off_by_.store(0, std::memory_order_relaxed);
   lock_.Unlock();

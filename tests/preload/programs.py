@@ -215,6 +215,14 @@ def test_filters_of_system_calls():
         expect(done.status == 0 and done.out == "done\n", how + ": " + done.summary())
 
 
+def test_namespaces_beside_a_cycle():
+    for _ in range(5):
+        done = run([helper("unshare")])
+        if done.status == 77:
+            raise Skipped("no user namespaces here")
+        expect(done.status == 0, done.summary())
+
+
 def test_shifted_addresses():
     done = run([helper("shifted")])
     expect(done.status == 0 and done.out == "kept 64 of 64, reclaimed some\n", done.summary())

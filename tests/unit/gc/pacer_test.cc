@@ -147,6 +147,39 @@ TEST(Pacer, TriggerNeverPassesTheGoal) {
   }
 }
 
+// A cycle that runs beside the program should have ended at the goal.
+TEST(Pacer, StartsAsMuchEarlierAsTheLastCycleTook) {
+  Pacer pacer;
+  pacer.Begin(0);
+  Pacer::Cycle cycle = After(200 * kMiB, 100 * kMiB);
+  cycle.grown = 16 * kMiB;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.goal(), 200 * kMiB);
+  EXPECT_EQ(pacer.Due(181 * kMiB, kNoTime), Verdict::kNo);
+  EXPECT_EQ(pacer.Due(182 * kMiB, kNoTime), Verdict::kGrowth);
+  cycle.grown = kGiB;  // a quarter of the room stays
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.Due(124 * kMiB, kNoTime), Verdict::kNo);
+  EXPECT_EQ(pacer.Due(125 * kMiB, kNoTime), Verdict::kGrowth);
+}
+
+// What is free lies scattered in more pages than the goal allows.
+TEST(Pacer, CountsSlotsThatAreTakenInAScatteredHeap) {
+  Pacer pacer;
+  pacer.Begin(0);
+  Pacer::Cycle cycle = After(300 * kMiB, 250 * kMiB);
+  cycle.marked = 100 * kMiB;
+  cycle.reclaimed = 150 * kMiB;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.taken_trigger(), 100 * kMiB);
+  EXPECT_LT(pacer.goal(), 260 * kMiB);
+  EXPECT_EQ(pacer.Due(250 * kMiB, kNoTime, 99 * kMiB), Verdict::kNo);
+  EXPECT_EQ(pacer.Due(250 * kMiB, kNoTime, 100 * kMiB), Verdict::kGrowth);
+  cycle.heap_after = 150 * kMiB;  // not scattered: slots may be taken again and again
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.taken_trigger(), UINT64_MAX);
+}
+
 TEST(Pacer, HugeNumbersDoNotWrap) {
   Pacer pacer;
   pacer.SetPercent(1'000'000);
