@@ -151,7 +151,7 @@ TEST(Pacer, TriggerNeverPassesTheGoal) {
 TEST(Pacer, StartsAsMuchEarlierAsTheLastCycleTook) {
   Pacer pacer;
   pacer.Begin(0);
-  Pacer::Cycle cycle = After(200 * kMiB, 100 * kMiB);
+  Pacer::Cycle cycle = After(200 * kMiB, 100 * kMiB, 0, 1'000'000'000'000);
   cycle.grown = 16 * kMiB;
   pacer.Finished(cycle);
   EXPECT_EQ(pacer.goal(), 200 * kMiB);
@@ -167,7 +167,7 @@ TEST(Pacer, StartsAsMuchEarlierAsTheLastCycleTook) {
 TEST(Pacer, CountsSlotsThatAreTakenInAScatteredHeap) {
   Pacer pacer;
   pacer.Begin(0);
-  Pacer::Cycle cycle = After(300 * kMiB, 250 * kMiB);
+  Pacer::Cycle cycle = After(300 * kMiB, 250 * kMiB, 0, 1'000'000'000'000);
   cycle.marked = 100 * kMiB;
   cycle.reclaimed = 150 * kMiB;
   pacer.Finished(cycle);
