@@ -10,6 +10,7 @@
 #include "platform/process.h"
 #include "platform/signal.h"
 #include "platform/syscall.h"
+#include "platform/test_skip.h"
 
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE (1u << 1)
@@ -171,11 +172,11 @@ void OwnThread::AfterForkInChild() {
 void OwnThread::Enter(void* data) {
   auto* self = static_cast<OwnThread*>(data);
   t_own_thread = true;
-  if (!self->shares_ && !LeaveDescriptors()) {
-    // Without them the thread would open its files among the program's.
-    self->fn_ = nullptr;
-  }
-  if (self->fn_ != nullptr) self->fn_(self->data_);
+  // Without a table of its own the thread would open its files among the program's.
+  const bool may = self->shares_ || (LeaveDescriptors() && !Skips(Skip::own_descriptors));
+  self->state_.store(may ? kRuns : kRefused, std::memory_order_release);  // pairs with: Start
+  FutexWake(&self->state_, 1);
+  if (may) self->fn_(self->data_);
 }
 
 bool OwnThread::Start(void (*fn)(void*), void* data, Range memory, bool shares) {
@@ -184,6 +185,16 @@ bool OwnThread::Start(void (*fn)(void*), void* data, Range memory, bool shares) 
   data_ = data;
   shares_ = shares;
   const uintptr_t pointer = MakeStorage(memory);
+  state_.store(kStarts, std::memory_order_relaxed);
+  if (!Clone(memory, pointer)) return false;
+  // pairs with: Enter
+  while (state_.load(std::memory_order_acquire) == kStarts) FutexWait(&state_, kStarts);
+  if (state_.load(std::memory_order_relaxed) == kRuns) return true;
+  Join();
+  return false;
+}
+
+bool OwnThread::Clone(Range memory, uintptr_t pointer) {
   SignalsBlocked blocked;  // the new thread inherits the mask
   LockGuard guard(g_lock);
   unsigned place = 0;

@@ -41,7 +41,10 @@ class OwnThread {
   static void AfterForkInChild();
 
  private:
+  enum State : uint32_t { kStarts, kRuns, kRefused };
   static void Enter(void* self);
+  bool Clone(Range memory, uintptr_t pointer);
+  std::atomic<uint32_t> state_{kStarts};
   std::atomic<uint32_t> tid_{0};  // the kernel clears it at the thread's end
   int last_ = 0;                  // the number of the thread that is not yet joined
   void (*fn_)(void*) = nullptr;

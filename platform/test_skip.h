@@ -44,14 +44,15 @@ namespace gcm {
   X(dirty) /* no page is reported as written */                                             \
   X(rearm) /* a page that was fetched and re-armed is never reported again */               \
   /* Descriptors, /proc, forks. */                                                          \
-  X(apart)       /* nothing is done with a descriptor table of its own */                   \
-  X(keep_proc)   /* a change of the root directory leaves /proc behind */                   \
-  X(own_proc)    /* /proc/self is read, the first thread's */                               \
-  X(numbers)     /* threads have the numbers that /proc shows */                            \
-  X(thread_list) /* threads are listed anew although none came or went */                   \
-  X(high)        /* descriptors keep the number that open gave them */                      \
-  X(inside)      /* a fork in a handler takes the locks that its thread has */              \
-  X(residence)   /* without a page map all memory is read */
+  X(own_descriptors) /* no thread can have descriptors of its own */                        \
+  X(apart)           /* nothing is done with a descriptor table of its own */               \
+  X(keep_proc)       /* a change of the root directory leaves /proc behind */               \
+  X(own_proc)        /* /proc/self is read, the first thread's */                           \
+  X(numbers)         /* threads have the numbers that /proc shows */                        \
+  X(thread_list)     /* threads are listed anew although none came or went */               \
+  X(high)            /* descriptors keep the number that open gave them */                  \
+  X(inside)          /* a fork in a handler takes the locks that its thread has */          \
+  X(residence)       /* without a page map all memory is read */
 
 enum class Skip : unsigned {
 #define GCM_SKIP_NAME(name) name,

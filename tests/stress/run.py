@@ -57,6 +57,11 @@ def main():
             failed += status != 0
             print("FAIL %s %s" % (name, said) if status else "skip %s the kernel has no such source" % name if refused else "ok " + name,
                   flush=True)
+    if given.hooks and chosen("without_threads"):
+        # Where a thread cannot have descriptors of its own, there is none, and all goes on.
+        status, said, _ = run(given, given.hooks, GCMALLOC_DIRTY="uffd", GCM_TEST_SKIP="own_descriptors", GCMALLOC_CHECKMARK="1")
+        failed += status != 0
+        print("FAIL without_threads " + said if status else "ok without_threads", flush=True)
     for rule, settings in CONTROLS.items() if given.hooks else ():
         name = "without_" + rule
         if not chosen(name):
