@@ -17,17 +17,19 @@ WORKERS = ("0", "1", "2")
 # The rule that is left out -> what is set beside it. Checkmark finds what was not marked, the mutator what was freed.
 CONTROLS = {
     "dirty": {"GCMALLOC_CHECKMARK": "1"},
-    "rearm": {"GCMALLOC_CHECKMARK": "1"},
+    # A page must be written, fetched and written again within one cycle: that takes a fast mutator and a larger heap.
+    "rearm": {"GCMALLOC_CHECKMARK": "1", "GCMALLOC_POISON": "0", "GCMALLOC_STRESS": "20000"},
     "queued": {"GCMALLOC_CHECKMARK": "1"},
     "early_sweep": {},
     "black": {},
 }
-TRIES = 4
+TRIES = 8
 
 
 def run(given, lib, **settings):
     env = {k: v for k, v in os.environ.items() if not k.startswith("GCMALLOC_")}
-    env.update(GCMALLOC_POISON="1", GCMALLOC_STRESS="4000", LD_PRELOAD=os.path.abspath(lib), **settings)
+    env.update(GCMALLOC_POISON="1", GCMALLOC_STRESS="4000", LD_PRELOAD=os.path.abspath(lib))
+    env.update(settings)
     done = subprocess.run([given.mutator, str(given.seconds), "3"], env=env, capture_output=True, text=True, errors="replace",
                           timeout=60 + 20 * given.seconds)
     said = (done.stdout + done.stderr).strip().replace("\n", " | ")[:400]
