@@ -48,7 +48,9 @@ SideTables::Chunk* SideTables::EnsureChunk(uintptr_t address) {
   uintptr_t place = metadata::ReserveOwn(kChunkBlock, 0, "gcmalloc: tables");
   if (place == 0) return nullptr;
   // Reading it takes no memory: all its pages are the kernel's zero page until a span is entered.
-  if (!memory::Prepare(place, kHeaderSize + kSpansSize + kInfosSize)) {
+  constexpr size_t kFirst = kHeaderSize + kSpansSize + kInfosSize;
+  if (!memory::Prepare(place, kFirst) ||
+      !memory::Prepare(place + kFirst + kBitsSize, kBitsMargin)) {
     metadata::ReleaseOwn(place, kChunkBlock);
     return nullptr;
   }

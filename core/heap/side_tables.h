@@ -119,6 +119,8 @@ class SideTables {
   static constexpr size_t kSpansSize = kPagesPerChunk * sizeof(void*);
   static constexpr size_t kInfosSize = kPagesPerChunk * sizeof(uint32_t);
   static constexpr size_t kBitsSize = kChunkSize / 16 / 8;
+  // A span that begins in the last pages of a chunk has its bits there, and may need some more.
+  static constexpr size_t kBitsMargin = 64 * kKiB;
   static constexpr size_t kCardsSize = kChunkSize / kCardSize;
   static constexpr size_t kMaxGranules = 64;
 
@@ -138,11 +140,11 @@ class SideTables {
     }
     std::atomic<uint64_t>* cards() const {
       return PointerTo<std::atomic<uint64_t>>(AddressOf(this) + kHeaderSize + kSpansSize +
-                                              kInfosSize + kBitsSize);
+                                              kInfosSize + kBitsSize + kBitsMargin);
     }
   };
   static constexpr size_t kChunkBlock =
-      kHeaderSize + kSpansSize + kInfosSize + kBitsSize + kCardsSize;
+      kHeaderSize + kSpansSize + kInfosSize + kBitsSize + kBitsMargin + kCardsSize;
 
   Chunk* ChunkAt(uintptr_t address) const {
     // pairs with: the release in EnsureChunk
