@@ -153,8 +153,18 @@ bool Collector::Grown() {
 // The program allocates faster than it is collected: it waits a little.
 void Collector::Throttle() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
-  if (heap().pages().in_use_pages() * kPageSize < ceiling_.load(std::memory_order_relaxed)) return;
-  if (LeadsBeside()) FutexWait(&ended_, seen, &kThrottle);
+  const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
+  // The further it has run away, the longer: in the end until the cycle is over.
+  for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
+       ++waits) {
+    const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
+    const unsigned most = in_use < ceiling                 ? 0
+                          : in_use < ceiling + ceiling / 8 ? 1
+                          : in_use < ceiling + ceiling / 2 ? 4
+                                                           : 1000;
+    if (waits >= most) return;
+    FutexWait(&ended_, seen, &kThrottle);
+  }
 }
 
 bool Collector::OnMove(Range from, uintptr_t to) { return collector().AskToMove(from, to); }
