@@ -36,10 +36,11 @@ namespace gcm {
   X(mq_notify)        /* values of message queues' notifications */                         \
   X(protected_blocks) /* the contents of blocks that are protected against reading */       \
   X(large_blocks)     /* the contents of large blocks */                                    \
-  X(queued)           /* a span that waits to be scanned is forgotten, now and then */      \
-  X(early_sweep)      /* some spans are swept before anything has been marked */            \
-  X(track)            /* the dirty source tracks nothing */                                 \
-  X(black)            /* what is handed out during a sweep is not marked before */          \
+  /* Marking beside the program. */                                                         \
+  X(queued)      /* a span that waits to be scanned is forgotten, now and then */           \
+  X(early_sweep) /* some spans are swept before anything has been marked */                 \
+  X(track)       /* the dirty source tracks nothing */                                      \
+  X(black)       /* what is handed out during a sweep is not marked before */               \
   /* Dirty tracking. */                                                                     \
   X(dirty) /* no page is reported as written */                                             \
   X(rearm) /* a page that was fetched and re-armed is never reported again */               \
