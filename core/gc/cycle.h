@@ -139,7 +139,7 @@ class Cycle {
   Checkmark checkmark_;
   CycleRecord record_{};
   uint64_t taken_before_ = 0;
-  uint64_t began_ = 0, mark_began_ = 0, sweep_began_ = 0;
+  uint64_t began_ = 0, sweep_began_ = 0;
 };
 
 }  // namespace gcm

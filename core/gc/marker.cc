@@ -194,7 +194,11 @@ void Marker::ScanPiece(uintptr_t lo) {
   const uintptr_t start = LoadRelaxed(&span->start);
   const uintptr_t end = start + LoadRelaxed(&span->pages) * kPageSize;
   if (lo < start || lo >= end) return;
-  const uintptr_t hi = Min(end, lo + kPieceSize + sizeof(uintptr_t));
+  ScanPart(lo, Min(end, lo + kPieceSize + sizeof(uintptr_t)));
+}
+
+// What is there of a part of a large block.
+void Marker::ScanPart(uintptr_t lo, uintptr_t hi) {
   const ProtectedRanges& guarded = marking_->protected_ranges;
   if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps({lo, hi})) {
     if (!Skips(Skip::protected_blocks)) ScanProtected(lo, hi);
@@ -335,13 +339,8 @@ uintptr_t Marker::ScanDirty(uintptr_t lo, uintptr_t hi) {
   hi = Min(hi, Min(end, lo + kPieceSize));
   if (!IsMarked(span, 0)) return hi;
   counts_.rescanned += hi - lo;
-  const Range range{Max(start, lo - sizeof(uintptr_t)), Min(end, hi + sizeof(uintptr_t))};
-  const ProtectedRanges& guarded = marking_->protected_ranges;
-  if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps(range)) {
-    ScanProtected(range.lo, range.hi);
-  } else {
-    ScanPresent(range.lo, range.hi);  // pages that are not there count as written
-  }
+  // Pages that are not there count as written.
+  ScanPart(Max(start, lo - sizeof(uintptr_t)), Min(end, hi + sizeof(uintptr_t)));
   return hi;
 }
 

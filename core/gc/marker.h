@@ -110,6 +110,7 @@ class Marker {
   void ScanShifted(uintptr_t lo, uintptr_t hi, size_t step);
   void ScanOffsets(uintptr_t block, uintptr_t end);
   void ScanPresent(uintptr_t lo, uintptr_t hi);
+  void ScanPart(uintptr_t lo, uintptr_t hi);
   void ShareSurplus();
 
   Arena* arena_ = nullptr;
