@@ -56,15 +56,20 @@ LOST = re.compile(r"\d+ of \d+ (reachable blocks were reclaimed|arguments were r
 MAY_CRASH = {"coroutine_collects_in_heap", "alternate_stack_kept_by_kernel", "library_tls_thread",
              "library_opened_repeatedly", "coroutine_running_in_heap", "clone_stack_in_heap"}
 
+# Addresses are random. A mapping may come to lie right behind an object's zeroed data and be one with them, which
+# makes it of another kind: seen in 6 of 100 runs.
+ATTEMPTS = 4
+
 
 def control(lib, binary, kind, case):
     name = "%s/%s" % (kind, case)
     outcome, _, said = roots.run(lib, binary, case, False)
     if outcome != "ok":
         return outcome, name, "with nothing left out: " + said
-    outcome, _, said = roots.run(lib, binary, case, False, {"GCM_TEST_SKIP": kind})
-    if outcome == "FAIL" and (LOST.search(said) or case in MAY_CRASH):
-        return "ok", name, ""
+    for _ in range(ATTEMPTS):
+        outcome, _, said = roots.run(lib, binary, case, False, {"GCM_TEST_SKIP": kind})
+        if outcome == "FAIL" and (LOST.search(said) or case in MAY_CRASH):
+            return "ok", name, ""
     return "FAIL", name, "nothing is lost without it: %s %s" % (outcome, said)
 
 
