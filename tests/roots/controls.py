@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The root tests' own control: controls.py LIB ROOTS_TESTS [KIND…]
+"""The root tests' own control: controls.py LIB ROOTS_TESTS [KIND…] [KIND/CASE…]
 
 Law: LIB is a build in which rules can be left out (CONFIG=hooks). For each kind of place that may hold a pointer,
 the cases that prove it run once as they are, and must pass, and once with the kind left out of the root scan, and
@@ -86,7 +86,7 @@ def main():
     lib, binary = sys.argv[1], os.path.abspath(sys.argv[2])
     missing = set(names_of_kinds()) - {kind for kind, _ in KINDS}
     jobs = [(lib, binary, kind, case) for kind, cases in KINDS for case in cases.split()
-            if not sys.argv[3:] or kind in sys.argv[3:]]
+            if not sys.argv[3:] or kind in sys.argv[3:] or "%s/%s" % (kind, case) in sys.argv[3:]]
     counts = {"ok": 0, "FAIL": 0, "skip": 0}
 
     def report(outcome, name, why):

@@ -98,7 +98,7 @@ def judge(suite, text, status):
 
 # Suites whose tests depend on when others run: what fails is run again by itself, twice, and has failed if that fails
 # once more. The first failure is shown in any case.
-TIMED = ("host", "process, *", "roots")
+TIMED = ("host", "process, *", "roots*", "preload", "unit*", "stress", "leak")
 
 
 def run_again(suite, command, environment, failed):
@@ -137,7 +137,7 @@ def main():
             text, status = (late.stdout or b"").decode(errors="replace"), 124
         passed, failed, expected, skipped = judge(suite, text, status)
         if failed and len(failed) <= 5 and any(fnmatch.fnmatch(suite, t) for t in TIMED):
-            print("\n".join("    " + line for line in text.splitlines() if line.startswith("FAIL ")))
+            print("\n".join("    " + line for line in text.splitlines() if re.match(r"FAIL |.*: Failure$|\[  FAILED", line)))
             still = run_again(suite, command, environment, failed)
             passed += len(failed) - len(still)
             failed = still
