@@ -41,6 +41,7 @@ namespace gcm {
   X(early_sweep) /* some spans are swept before anything has been marked */                 \
   X(track)       /* the dirty source tracks nothing */                                      \
   X(black)       /* what is handed out during a sweep is not marked before */               \
+  X(cached)      /* what threads have at hand is not marked before a sweep */               \
   /* Dirty tracking. */                                                                     \
   X(dirty) /* no page is reported as written */                                             \
   X(rearm) /* a page that was fetched and re-armed is never reported again */               \

@@ -281,16 +281,13 @@ void Marker::ScanMarked(const SpanWalk::Seen& seen) {
 // The marked blocks of a span of slots, as far as they lie within.
 void Marker::ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range within) {
   const std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
-  const uint64_t* free = span->free_bits();
-  const std::atomic<uint64_t>* remote = span->remote_bits();
   const auto first = static_cast<unsigned>(((within.lo - start) * k.reciprocal) >> 32);
   const unsigned words = Min<unsigned>(k.words, span->capacity);
   uintptr_t lo = 0, hi = 0;
   for (unsigned w = first / 64; w < words; ++w) {
     if (start + w * uintptr_t{64} * k.size >= within.hi) break;
     const unsigned rest = k.slots - w * 64u;
-    uint64_t live = marks[w].load(std::memory_order_relaxed) & ~LoadRelaxed(&free[w]) &
-                    ~remote[w].load(std::memory_order_relaxed);
+    uint64_t live = marks[w].load(std::memory_order_relaxed) & ~span->NoBlocks(w);
     if (rest < 64) live &= (uint64_t{1} << rest) - 1;
     if (w == first / 64) live &= ~uint64_t{0} << first % 64;
     for (; live != 0; live &= live - 1) {

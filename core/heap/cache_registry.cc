@@ -10,9 +10,12 @@
 namespace gcm {
 
 ThreadCache* CacheRegistry::New() {
-  void* place = metadata::Allocate(sizeof(ThreadCache));
+  // What is hot first: few threads use many sizes.
+  constexpr size_t kRoomSize = ThreadCache::kRoom * sizeof(CachedBlock);
+  void* place = metadata::Allocate(sizeof(ThreadCache) + kRoomSize);
   if (place == nullptr) return nullptr;
-  auto* cache = new (place) ThreadCache(&g_zero_word);
+  auto* room = PointerTo<CachedBlock>(AddressOf(place) + sizeof(ThreadCache));
+  auto* cache = new (place) ThreadCache(&g_zero_word, room);
   cache->next_ = all_;
   all_ = cache;
   return cache;

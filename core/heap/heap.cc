@@ -91,15 +91,15 @@ void Heap::Relieve() {
 
 Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   const SizeClass& k = kSizeClasses.classes[size_class];
-  Span* span = pages_.Allocate(k.pages, kPageSize, k.words <= 2 ? k.words : k.words <= 4 ? 4 : 8);
+  Span* span = pages_.Allocate(k.pages, kPageSize, k.capacity);
   if (span == nullptr) return nullptr;
   span->slot_size = k.size;
   span->reciprocal = k.reciprocal;
-  span->slots = k.slots;
-  StoreRelaxed(&span->words, static_cast<uint8_t>(k.words));
+  StoreRelaxed(&span->slots, k.slots);
   span->list = SpanList::kNone;
   for (unsigned w = 0; w < k.words; ++w) {
     StoreRelaxed(&span->free_bits()[w], span->ValidBits(w));
+    StoreRelaxed(&span->cached_bits()[w], uint64_t{0});
     span->remote_bits()[w].store(0, std::memory_order_relaxed);
   }
   span->owner.store(owner, std::memory_order_relaxed);
@@ -181,17 +181,11 @@ Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
   size_t usable = span->slot_size - 1;
   *index = span->IndexOf(offset);
   if (*index >= span->slots) misuse::NoBlock(function, p);
-  uint64_t bit = uint64_t{1} << *index % 64;
   if (offset != uint64_t{*index} * span->slot_size) {
-    bool free = (LoadRelaxed(&span->free_bits()[*index / 64]) & bit) != 0;
-    if (free) misuse::NoBlock(function, p);
+    if (!span->IsBlock(*index)) misuse::NoBlock(function, p);
     misuse::Interior(function, p, offset - uint64_t{*index} * span->slot_size, usable);
   }
-  if (((LoadRelaxed(&span->free_bits()[*index / 64]) |
-        span->remote_bits()[*index / 64].load(std::memory_order_relaxed)) &
-       bit) != 0) {
-    misuse::DoubleFree(function, p, usable);
-  }
+  if (!span->IsBlock(*index)) misuse::DoubleFree(function, p, usable);
   return span;
 }
 
@@ -236,7 +230,7 @@ void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
 }
 
 bool Heap::HasRemote(Span* span) const {
-  for (unsigned w = 0; w < LoadRelaxed(&span->words); ++w) {
+  for (unsigned w = 0; w < span->words(); ++w) {
     if (span->remote_bits()[w].load(std::memory_order_relaxed) != 0) return true;
   }
   return false;
@@ -244,7 +238,7 @@ bool Heap::HasRemote(Span* span) const {
 
 bool Heap::FoldRemote(Span* span) {
   bool any = false;
-  for (unsigned w = 0; w < span->words; ++w) {
+  for (unsigned w = 0; w < span->words(); ++w) {
     if (span->remote_bits()[w].load(std::memory_order_relaxed) == 0) continue;
     // pairs with: the fetch_or in FreeSmall
     uint64_t bits = span->remote_bits()[w].exchange(0, std::memory_order_acquire);
@@ -284,13 +278,7 @@ bool Heap::FindBlock(uintptr_t word, Range* block) const {
     return true;
   }
   unsigned index = span->IndexOf(word - span->start);
-  if (index >= span->slots) return false;
-  uint64_t bit = uint64_t{1} << index % 64;
-  if (((LoadRelaxed(&span->free_bits()[index / 64]) |
-        span->remote_bits()[index / 64].load(std::memory_order_relaxed)) &
-       bit) != 0) {
-    return false;
-  }
+  if (index >= span->slots || !span->IsBlock(index)) return false;
   block->lo = span->start + uintptr_t{index} * span->slot_size;
   block->hi = block->lo + span->slot_size;
   return true;

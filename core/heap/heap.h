@@ -49,12 +49,16 @@ class Heap {
 
   // `function` names the caller in the message about misuse.
   GCM_INLINE void Free(void* p, const char* function) {
-    Span* span = pages_.arena().SpanOf(AddressOf(p));
-    ThreadCache* cache = t_cache;
-    if (GCM_LIKELY(span != nullptr &&
-                   span->owner.load(std::memory_order_relaxed) == AddressOf(cache)) &&
-        GCM_LIKELY(cache->FreeFast(span, p))) {
-      return;
+    const Arena& arena = pages_.arena();
+    Span* span;
+    uint32_t info;
+    if (GCM_LIKELY(arena.Contains(AddressOf(p))) &&
+        GCM_LIKELY(arena.tables().SlotsAt(AddressOf(p), &span, &info))) {
+      ThreadCache* cache = t_cache;
+      if (GCM_LIKELY(span->owner.load(std::memory_order_relaxed) == AddressOf(cache)) &&
+          GCM_LIKELY(cache->FreeFast(span, info, p))) {
+        return;
+      }
     }
     if (p != nullptr) FreeSlow(p, function);
   }
@@ -89,6 +93,7 @@ class Heap {
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   // Sets the mark bits of a span's free slots: what is allocated there counts as marked.
   void Blacken(Span* span);
+  void BlackenBlock(uintptr_t block);  // of a span of slots
   // Sets the mark bits as they are at the beginning of a cycle: of what is free.
   void ResetMarks(Span* span);
   // Whether blocks may be moved by their pages. Not while pages are tracked: mappings differ then,

@@ -2,17 +2,6 @@
 #include "core/heap/heap.h"
 
 namespace gcm {
-namespace {
-
-// Slots that are free, those that another thread has freed too.
-uint64_t FreeOrRemote(const Span* span, unsigned w) {
-  return (LoadRelaxed(&span->free_bits()[w]) |
-          const_cast<Span*>(span)->remote_bits()[w].load(std::memory_order_relaxed)) &
-         span->ValidBits(w);
-}
-
-}  // namespace
-
 // The first or the last of the two happens after a cycle's beginning has become visible, and the
 // walk that resets all marks finds the span, or this finds the cycle begun.
 void Heap::BlackenNew(Span* span) {
@@ -35,10 +24,10 @@ void Heap::ResetMarks(Span* span) {
   std::atomic<uint32_t>& info = pages_.arena().tables().Info(span->start);
   if ((info.load(std::memory_order_relaxed) & PageInfo::kQueued) != 0)
     info.fetch_and(~PageInfo::kQueued, std::memory_order_relaxed);
-  const unsigned words = LoadRelaxed(&span->words);
+  const unsigned words = span->words();
   const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
   for (unsigned w = 0; w < words; ++w) {
-    const uint64_t free = FreeOrRemote(span, w);
+    const uint64_t free = span->NoBlocks(w) & span->ValidBits(w);
     marks[w].store(free, std::memory_order_relaxed);
     if (scanned) marks[words + w].store(free, std::memory_order_relaxed);
   }
@@ -46,13 +35,23 @@ void Heap::ResetMarks(Span* span) {
 
 void Heap::Blacken(Span* span) {
   std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
-  for (unsigned w = 0; w < span->words; ++w) {
-    const uint64_t free = FreeOrRemote(span, w);
+  const unsigned words = span->words();
+  for (unsigned w = 0; w < words; ++w) {
+    const uint64_t free = span->NoBlocks(w) & span->ValidBits(w);
     if ((free & ~marks[w].load(std::memory_order_relaxed)) == 0) continue;
     if (HasScannedBits(span->size_class))
-      marks[span->words + w].fetch_or(free, std::memory_order_relaxed);
+      marks[words + w].fetch_or(free, std::memory_order_relaxed);
     marks[w].fetch_or(free, std::memory_order_relaxed);
   }
+}
+
+void Heap::BlackenBlock(uintptr_t block) {
+  const SideTables& tables = pages_.arena().tables();
+  const uint32_t info = tables.InfoAround(block);
+  const SizeClass& k = kSizeClasses.classes[PageInfo::ClassOf(info)];
+  const uintptr_t start = RoundDown(block, kPageSize) - PageInfo::PageOf(info) * kPageSize;
+  const auto index = static_cast<unsigned>(((block - start) * k.reciprocal) >> 32);
+  tables.MarkBits(start)[index / 64].fetch_or(uint64_t{1} << index % 64, std::memory_order_relaxed);
 }
 
 void Heap::PrepareForUse(Span* span) {

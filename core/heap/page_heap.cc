@@ -22,7 +22,7 @@ void PageHeap::InsertRun(Span* run) {
   // pairs with: the acquires in IsUnowned, both
   run->owner.store(kOwnerNone, std::memory_order_release);
   __atomic_store_n(&run->size_class, kLargeClass, __ATOMIC_RELEASE);
-  run->slots = 0;
+  StoreRelaxed(&run->slots, uint16_t{0});
   run = Join(run, run->end());
   run = Join(run, run->start - 1);
   arena_.tables().SetRun(run->start, run->end(), run);
@@ -85,7 +85,8 @@ Span* PageHeap::Find(size_t pages) {
 
 // Cuts `pages` pages off the front of `run`, which is in no index, and gives back the rest.
 Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
-  if (run->pages == pages && run->capacity == words) return run;
+  if (run->pages == pages && run->capacity >= words && run->capacity <= Max(words, kFewWords))
+    return run;
   Span* span = NewSpan(words);
   if (span == nullptr) return nullptr;
   span->start = run->start;

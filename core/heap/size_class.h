@@ -26,13 +26,20 @@ inline constexpr unsigned kAlignedClasses = 28;
 inline constexpr unsigned kClasses = kCommonClasses + kAlignedClasses;
 inline constexpr uint8_t kLargeClass = 255;  // a span of one block, from the page heap
 
+// Words of a bitmap that fit beside the head of a span's descriptor.
+inline constexpr unsigned kFewWords = 2;
+
 struct SizeClass {
   uint32_t size;        // bytes of a slot
+  uint32_t reciprocal;  // (offset * reciprocal) >> 32 == offset / size, for offsets in a span
   uint16_t pages;       // of a span
   uint16_t slots;       // in a span
-  uint32_t reciprocal;  // (offset * reciprocal) >> 32 == offset / size, for offsets in a span
-  uint16_t words;       // of a bitmap with a bit for each slot
+  uint8_t words;        // of a bitmap with a bit for each slot
+  uint8_t capacity;     // words of a bitmap that the descriptor has room for
+  uint8_t bits_at;      // where in the descriptor the bitmaps begin: bytes
+  uint8_t cached;       // blocks that a thread keeps at hand
 };
+static_assert(sizeof(SizeClass) == 16);
 
 struct SizeClassTable {
   SizeClass classes[kClasses];
@@ -66,13 +73,23 @@ constexpr uint16_t PagesForSlot(size_t size) {
   return static_cast<uint16_t>(best);
 }
 
+constexpr unsigned CapacityFor(unsigned words) {
+  return words <= kFewWords ? kFewWords : words <= 4 ? 4 : 8;
+}
+
+// Each may keep a span from being given back.
+constexpr uint8_t CachedFor(size_t size) { return size <= 272 ? 16 : size <= 1040 ? 8 : 2; }
+
 constexpr SizeClass MakeClass(size_t size) {
   SizeClass c{};
   c.size = static_cast<uint32_t>(size);
   c.pages = PagesForSlot(size);
   c.slots = static_cast<uint16_t>(Min(c.pages * kPageSize / size, kMaxObjectsPerSpan));
   c.reciprocal = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
-  c.words = static_cast<uint16_t>((c.slots + 63) / 64);
+  c.words = static_cast<uint8_t>((c.slots + 63) / 64);
+  c.capacity = static_cast<uint8_t>(CapacityFor(c.words));
+  c.bits_at = c.capacity == kFewWords ? 16 : 128;
+  c.cached = CachedFor(size);
   return c;
 }
 

@@ -8,21 +8,20 @@
 namespace gcm {
 namespace {
 
-// Descriptors by the words of their bitmaps: 0, 1, 2, 4, 8.
-constexpr unsigned kPools = 5;
+// Descriptors by the capacity of their bitmaps.
+constexpr unsigned kCapacity[] = {kFewWords, 4, 8};
+constexpr unsigned kPools = sizeof(kCapacity) / sizeof(kCapacity[0]);
 struct Pool {
   Mutex lock;
   Span* free[kPools] = {};
 };
 Pool g_pool;
 
-unsigned PoolFor(unsigned words) {
-  return words == 0 ? 0 : words == 1 ? 1 : words == 2 ? 2 : words <= 4 ? 3 : 4;
-}
-constexpr unsigned kCapacity[kPools] = {0, 1, 2, 4, 8};
+unsigned PoolFor(unsigned words) { return words <= kFewWords ? 0 : words <= 4 ? 1 : 2; }
 
 size_t SizeOf(unsigned pool) {
-  return RoundUp(sizeof(Span) + 2 * sizeof(uint64_t) * kCapacity[pool], 64);
+  const size_t behind = pool == 0 ? 0 : 3 * sizeof(uint64_t) * kCapacity[pool];
+  return RoundUp(sizeof(Span) + behind, 64);
 }
 
 }  // namespace
@@ -52,8 +51,7 @@ Span* NewSpan(unsigned words) {
   }
   span->next = span->previous = nullptr;
   span->slot_size = 0;
-  span->slots = 0;
-  StoreRelaxed(&span->words, uint8_t{0});
+  StoreRelaxed(&span->slots, uint16_t{0});
   span->credit = 0;
   StoreRelaxed(&span->size_class, kLargeClass);
   span->list = SpanList::kNone;
@@ -63,6 +61,7 @@ Span* NewSpan(unsigned words) {
   // life may be about to queue it, or the span is queued; the queue's drain resets them.
   for (unsigned w = 0; w < words; ++w) {
     StoreRelaxed(&span->free_bits()[w], uint64_t{0});
+    StoreRelaxed(&span->cached_bits()[w], uint64_t{0});
     span->remote_bits()[w].store(0, std::memory_order_relaxed);
   }
   return span;
@@ -80,7 +79,7 @@ void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }
 
 unsigned Span::CountFree() const {
   unsigned count = 0;
-  for (unsigned w = 0; w < words; ++w) {
+  for (unsigned w = 0; w < words(); ++w) {
     count += static_cast<unsigned>(__builtin_popcountll(LoadRelaxed(&free_bits()[w])));
   }
   return count;

@@ -2,11 +2,14 @@
 //
 // Invariant of a span of slots, for each slot i < slots:
 //   bit i of free_bits   set: the slot may be handed out; clear: it is a block, or on its way
+//   bit i of cached_bits set: its owner has freed it and keeps it at hand (thread_cache.h)
 //   bit i of remote_bits set: it is a block that a thread other than the owner has freed
-// Only the owner writes free_bits, without locks; everybody else sets remote_bits atomically. With
-// the world stopped the collector may write both: a word that the owner was about to store then
-// overwrites what the collector set, which loses free slots until the next cycle, never a block.
-// Descriptors are type-stable: one that was given back is handed out only as a descriptor again.
+// Only the owner writes free_bits and cached_bits, without locks; everybody else sets remote_bits
+// atomically. With the world stopped the collector may write free and remote bits: a word that the
+// owner was about to store then overwrites what the collector set, which loses free slots until the
+// next cycle, never a block.
+// Descriptors are type-stable: one that was given back is handed out only as a descriptor again, of
+// the same capacity.
 // Who frees a block of another thread may come late and look at a descriptor in its next life. So
 // a life as a span of slots begins with its owner, then its class; it ends with state, owner,
 // class; and CentralLists::Settle reads in the opposite order.
@@ -31,35 +34,49 @@ enum class SpanState : uint8_t {
 enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
 struct alignas(64) Span {
-  // First cache line: all that free() and the look-up of a word need.
-  uintptr_t start;               // address of the first page
-  std::atomic<uintptr_t> owner;  // ThreadCache, or one of the kOwner* values
+  // First cache line: all that free() needs, of spans with at most 128 slots.
+  std::atomic<uintptr_t> owner;         // ThreadCache, or one of the kOwner* values
+  int32_t credit;                       // local frees left before the owner must act
+  std::atomic<uint32_t> remote_queued;  // not 0: other threads have freed here
+  union {
+    uint64_t few_bits[3 * kFewWords];  // the bitmaps, where they are that small
+    uint64_t freed_at;                 // of a free run: coarse time of the last free
+  };
+  // Second line.
+  uintptr_t start;  // address of the first page
+  size_t pages;
   uint32_t reciprocal;
   uint32_t slot_size;  // bytes; 0 for a large block
-  int32_t credit;      // local frees left before the owner must act
   uint16_t slots;
   uint8_t size_class;  // kLargeClass for a large block
   std::atomic<SpanState> state;
-  size_t pages;
-  std::atomic<uint32_t> remote_queued;  // not 0: other threads have freed here
+  uint8_t capacity;  // words that each bitmap of this descriptor has room for
+  SpanList list;
+  bool zero : 1;                // the pages are known to read as zero
+  bool resident : 1;            // of a free run: pages may be resident
+  std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
   Span* next;
   Span* previous;
-  // Second line: slow paths.
-  uint64_t freed_at;  // of a free run: coarse time of the last free
   Span* next_remote;  // in the owner's queue of spans with remote frees
-  SpanList list;
-  uint8_t words;                // of each bitmap
-  uint8_t capacity;             // words that this descriptor has room for
-  bool zero;                    // the pages are known to read as zero
-  bool resident;                // of a free run: pages may be resident
-  std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
 
-  uint64_t* free_bits() { return reinterpret_cast<uint64_t*>(this + 1); }
-  const uint64_t* free_bits() const { return reinterpret_cast<const uint64_t*>(this + 1); }
-  std::atomic<uint64_t>* remote_bits() {
-    return reinterpret_cast<std::atomic<uint64_t>*>(free_bits() + capacity);
+  // The three bitmaps lie behind one another, `capacity` words each.
+  uint64_t* free_bits() {
+    return capacity == kFewWords ? few_bits : reinterpret_cast<uint64_t*>(this + 1);
   }
+  const uint64_t* free_bits() const { return const_cast<Span*>(this)->free_bits(); }
+  uint64_t* cached_bits() { return free_bits() + capacity; }
+  std::atomic<uint64_t>* remote_bits() {
+    return reinterpret_cast<std::atomic<uint64_t>*>(free_bits() + 2 * capacity);
+  }
+  // Slots of word `w` that are no blocks: free, at hand, or freed by another thread.
+  uint64_t NoBlocks(unsigned w) const {
+    const uint64_t* free = free_bits();
+    return LoadRelaxed(&free[w]) | LoadRelaxed(&free[capacity + w]) |
+           LoadRelaxed(&free[2 * capacity + w]);
+  }
+  bool IsBlock(unsigned index) const { return (NoBlocks(index / 64) >> index % 64 & 1) == 0; }
 
+  unsigned words() const { return (LoadRelaxed(&slots) + 63u) / 64; }  // in use of each bitmap
   uintptr_t end() const { return start + pages * kPageSize; }
   bool large() const { return LoadRelaxed(&size_class) == kLargeClass; }
   // Bytes of a block: one more than are usable.

@@ -30,10 +30,9 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
   if (GCM_UNLIKELY(protected_ != nullptr && protected_->Overlaps(range))) return false;
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   bool any = false;
-  for (unsigned w = 0; w < span->words; ++w) {
+  for (unsigned w = 0; w < span->words(); ++w) {
     // Free bits first: a slot that the owner frees meanwhile was marked.
-    const uint64_t free =
-        LoadRelaxed(&span->free_bits()[w]) | span->remote_bits()[w].load(std::memory_order_relaxed);
+    const uint64_t free = span->NoBlocks(w);
     const uint64_t garbage = ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
     if (garbage == 0) continue;
     for (uint64_t rest = garbage; rest != 0; rest &= rest - 1) {

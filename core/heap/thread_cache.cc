@@ -2,6 +2,7 @@
 
 #include "core/heap/heap.h"
 #include "platform/process.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -32,24 +33,30 @@ void Unstoppable::Park(ThreadCache* cache) {
   if (fn != nullptr) fn();
 }
 
-void ThreadCache::ClearCursor(unsigned size_class) { cursors_[size_class] = {&g_zero_word, 0, 0}; }
+void ThreadCache::ClearCursor(unsigned size_class) {
+  Bin& bin = bins_[size_class];
+  bin.word = &g_zero_word;
+}
 
 void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   lists_[size_class].word = word;
   if (heap().careful()) return;  // every allocation comes by the slow path
-  cursors_[size_class] = {span->free_bits() + word, span->start + word * 64ul * span->slot_size,
-                          span->slot_size};
+  Bin& bin = bins_[size_class];
+  bin.word = &g_zero_word;
+  bin.base = span->start + word * 64ul * span->slot_size;
+  bin.size = span->slot_size;
+  bin.word = span->free_bits() + word;
 }
 
 // Points the cursor at a word of the current span that has free slots. False: it has none.
 bool ThreadCache::FindBits(ClassLists& lists, unsigned size_class) {
   Span* span = lists.current;
-  for (unsigned i = 0, w = lists.word; i < span->words; ++i) {
+  for (unsigned i = 0, w = lists.word; i < span->words(); ++i) {
     if (LoadRelaxed(&span->free_bits()[w]) != 0) {
       SetCursor(size_class, span, w);
       return true;
     }
-    if (++w == span->words) w = 0;
+    if (++w == span->words()) w = 0;
   }
   return false;
 }
@@ -88,6 +95,19 @@ void ThreadCache::ListByFree(Span* span) {
   }
 }
 
+uint64_t ThreadCache::freed_objects() const {
+  uint64_t sum = LoadRelaxed(&freed_objects_);
+  for (const Bin& bin : bins_) sum += LoadRelaxed(&bin.freed);
+  return sum;
+}
+
+uint64_t ThreadCache::freed_bytes() const {
+  uint64_t sum = LoadRelaxed(&freed_bytes_);
+  for (unsigned c = 0; c < kClasses; ++c)
+    sum += LoadRelaxed(&bins_[c].freed) * kSizeClasses.classes[c].size;
+  return sum;
+}
+
 // Takes over what other threads have freed in `span`.
 void ThreadCache::Collect(Span* span) {
   if (!heap().FoldRemote(span)) return;
@@ -115,7 +135,7 @@ bool ThreadCache::RelistSwept(Span* span) {
   if (span->list == SpanList::kCurrent) return false;
   ClassLists& lists = lists_[span->size_class];
   bool empty = true, some = false;
-  for (unsigned w = 0; w < span->words; ++w) {
+  for (unsigned w = 0; w < span->words(); ++w) {
     // pairs with: the releases in FreeFast and FreeSmall
     const uint64_t mine = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE);
     const uint64_t free = mine | span->remote_bits()[w].load(std::memory_order_acquire);
@@ -134,6 +154,25 @@ bool ThreadCache::RelistSwept(Span* span) {
 void ThreadCache::BlackenCurrent() {
   for (const ClassLists& lists : lists_) {
     if (lists.current != nullptr) heap().Blacken(lists.current);
+  }
+  if (Skips(Skip::cached)) return;
+  for (const Bin& bin : bins_) {
+    for (uint32_t i = 0; i < bin.count; ++i) heap().BlackenBlock(bin.cached[i].block);
+  }
+}
+
+// What is at hand becomes free, in spans that the caller lists anew.
+void ThreadCache::FlushCached() {
+  for (unsigned c = 0; c < kClasses; ++c) {
+    Bin& bin = bins_[c];
+    for (; bin.count != 0; StoreRelaxed(&bin.count, bin.count - 1)) {
+      const uintptr_t bit = bin.cached[bin.count - 1].bit;
+      auto* cached = PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7});
+      uint64_t* free = cached - kSizeClasses.classes[c].capacity;
+      const uint64_t mask = uint64_t{1} << bit % 64;
+      StoreRelaxed(free, LoadRelaxed(free) | mask);
+      StoreRelaxed(cached, LoadRelaxed(cached) & ~mask);
+    }
   }
 }
 
@@ -210,6 +249,15 @@ void ThreadCache::FreeLocal(Span* span, unsigned index) {
   }
 }
 
+void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit) {
+  const int32_t credit = LoadRelaxed(&span->credit) - 1;
+  StoreRelaxed(&span->credit, credit);
+  // The bit last: with it the span may be empty, and the sweeper's to give back.
+  // pairs with: the looks at free bits in RelistSwept
+  __atomic_store_n(word, LoadRelaxed(word) | bit, __ATOMIC_RELEASE);
+  if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
+}
+
 void ThreadCache::CreditSpent(Span* span) {
   CriticalSection critical(this);
   // The collector may have acted on the span meanwhile: what its bits say counts.
@@ -235,6 +283,7 @@ void ThreadCache::Retire() {
     }
     queued = next;
   }
+  FlushCached();
   for (unsigned c = 0; c < kClasses; ++c) {
     ClassLists& lists = lists_[c];
     ClearCursor(c);
@@ -248,7 +297,7 @@ void ThreadCache::Retire() {
 }
 
 constinit uint64_t g_zero_word = 0;
-constinit ThreadCache g_empty_cache{&g_zero_word};
+constinit ThreadCache g_empty_cache{&g_zero_word, nullptr};
 constinit GCM_TLS ThreadCache* t_cache = &g_empty_cache;
 
 }  // namespace gcm

@@ -1,12 +1,18 @@
 // The per-thread cache: the fast paths of malloc and free, free of locks and atomics.
 //
-// For each size class a cursor points at one 64-bit word of the current span's free bits; malloc
-// takes its lowest bit. free sets the bit again, when the span belongs to this cache.
+// For each size class a bin: the last few blocks that the thread has freed, which malloc hands out
+// first, the last one before all others; and a cursor at one 64-bit word of the current span's free
+// bits, of which malloc takes the lowest. What is freed beyond the few gets its free bit back. So
+// a program that frees and allocates in turn does not touch the lists of spans, wherever its
+// blocks lie.
 //
 // Laws:
-//  - In malloc the block's address is in a register before its bit is cleared, and in free the
-//    pointer stays in one until the bit is set: a thread may be stopped between any two
-//    instructions, and the collector must see each block as free or as reachable.
+//  - In malloc the block's address is in a register before it leaves the bin or its bit is cleared,
+//    and in free the pointer stays in one until the block is in the bin or the bit is set: a thread
+//    may be stopped between any two instructions, and the collector must see each block as free,
+//    as kept here or as reachable.
+//  - What a bin keeps has its cached bit set, is of a span of this cache, and counts as marked when
+//    a cycle ends (BlackenCurrent): nobody else takes it for a block, or for garbage.
 //  - All else happens in a CriticalSection, in which the thread is not stopped.
 //  - A span's free bits are written by the owner; the collector writes them while the owner is
 //    stopped (see span.h).
@@ -24,51 +30,87 @@ namespace gcm {
 
 class Sweeper;
 
-struct Cursor {
+// A block that was freed, and its cached bit: eight times the address of the bit's word, plus the
+// bit's number.
+struct CachedBlock {
+  uintptr_t block;
+  uintptr_t bit;
+};
+
+struct Bin {
   uint64_t* word;  // never null; an empty cache points at a word that is zero for ever
   uintptr_t base;  // address of the slot of bit 0
-  uint64_t size;   // of a slot
+  CachedBlock* cached;
+  uint32_t count;  // of blocks at hand
+  uint32_t size;   // of a slot
+  uint64_t freed;  // blocks, since the start
 };
 
 class alignas(64) ThreadCache {
  public:
-  // Empty: each cursor points at `zero`, a word that is never anything but zero.
-  constexpr explicit ThreadCache(uint64_t* zero) {
-    for (Cursor& c : cursors_) c = {zero, 0, 0};
+  // Empty: each cursor points at `zero`, a word that is never anything but zero. Without room for
+  // blocks nothing can be freed into it.
+  constexpr ThreadCache(uint64_t* zero, CachedBlock* room) {
+    for (unsigned i = 0; i < kClasses; ++i) {
+      bins_[i] = {zero, 0, room, 0, 0, 0};
+      if (room != nullptr) room += kSizeClasses.classes[i].cached;
+    }
   }
+  // Blocks for which the second argument has room.
+  static constexpr size_t kRoom = [] {
+    size_t room = 0;
+    for (const SizeClass& k : kSizeClasses.classes) room += k.cached;
+    return room;
+  }();
 
   GCM_INLINE void* AllocateFast(unsigned size_class) {
-    Cursor& c = cursors_[size_class];
-    uint64_t bits = LoadRelaxed(c.word);
+    Bin& bin = bins_[size_class];
+    if (const uint32_t count = LoadRelaxed(&bin.count); GCM_LIKELY(count != 0)) {
+      const CachedBlock& last = bin.cached[count - 1];
+      uintptr_t block = last.block;
+      const uintptr_t bit = last.bit;
+      asm volatile("" : "+r"(block) : : "memory");  // the address first, then all else
+      StoreRelaxed(&bin.count, count - 1);
+      auto* word = PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7});
+      StoreRelaxed(word, LoadRelaxed(word) & ~(uint64_t{1} << bit % 64));
+      return PointerTo(block);
+    }
+    uint64_t bits = LoadRelaxed(bin.word);
     if (GCM_UNLIKELY(bits == 0)) return nullptr;
-    uintptr_t block = c.base + static_cast<unsigned>(__builtin_ctzll(bits)) * c.size;
+    uintptr_t block = bin.base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{bin.size};
     asm volatile("" : "+r"(block) : : "memory");  // the address first, then the bit
-    StoreRelaxed(c.word, bits & (bits - 1));
+    StoreRelaxed(bin.word, bits & (bits - 1));
     return PointerTo(block);
   }
 
-  // True when the block was freed. False: nothing was done, and the slow path must look; so it
-  // does while frees by others are pending in the span, one of which may be this block's.
-  GCM_INLINE bool FreeFast(Span* span, void* p) {
-    uintptr_t offset = AddressOf(p) - span->start;
-    unsigned index = span->IndexOf(offset);
-    uint64_t* word = span->free_bits() + index / 64;
-    uint64_t bit = uint64_t{1} << index % 64;
-    if (GCM_UNLIKELY(index * uint64_t{span->slot_size} != offset || index >= span->slots)) {
-      return false;
-    }
-    uint64_t bits = LoadRelaxed(word);
-    if (GCM_UNLIKELY((bits & bit) != 0)) return false;
+  // `span` belongs to this cache, and `info` is the summary of p's page. True when the block was
+  // freed. False: nothing was done, and the slow path must look; so it does while frees by others
+  // are pending in the span, one of which may be this block's.
+  GCM_INLINE bool FreeFast(Span* span, uint32_t info, void* p) {
+    const unsigned size_class = PageInfo::ClassOf(info);
+    const SizeClass& k = kSizeClasses.classes[size_class];
+    const uintptr_t offset = AddressOf(p) % kPageSize + PageInfo::PageOf(info) * kPageSize;
+    const auto index = static_cast<unsigned>((offset * k.reciprocal) >> 32);
+    if (GCM_UNLIKELY(index * uint64_t{k.size} != offset || index >= k.slots)) return false;
+    uint64_t* word = PointerTo<uint64_t>(AddressOf(span) + k.bits_at) + index / 64;
+    uint64_t* cached = word + k.capacity;
+    const uint64_t bit = uint64_t{1} << index % 64;
+    const uint64_t at_hand = LoadRelaxed(cached);
+    if (GCM_UNLIKELY(((LoadRelaxed(word) | at_hand) & bit) != 0)) return false;
     if (GCM_UNLIKELY(span->remote_queued.load(std::memory_order_relaxed) != 0)) return false;
-    StoreRelaxed(&freed_objects_, freed_objects_ + 1);
-    StoreRelaxed(&freed_bytes_, freed_bytes_ + span->slot_size);
-    const int32_t credit = LoadRelaxed(&span->credit) - 1;
-    StoreRelaxed(&span->credit, credit);
-    // The bit last: with it the span may be empty, and the sweeper's to give back.
-    // pairs with: the looks at free bits in RelistSwept
-    __atomic_store_n(word, bits | bit, __ATOMIC_RELEASE);
+    Bin& bin = bins_[size_class];
+    StoreRelaxed(&bin.freed, bin.freed + 1);
+    const uint32_t count = LoadRelaxed(&bin.count);
+    if (GCM_UNLIKELY(count >= k.cached)) {
+      FreeSlot(span, word, bit);
+      GCM_KEEP_ALIVE(p);
+      return true;
+    }
+    StoreRelaxed(cached, at_hand | bit);
+    bin.cached[count] = {AddressOf(p), AddressOf(cached) << 3 | index % 64};
+    asm volatile("" : : : "memory");  // the block first, then the number
+    StoreRelaxed(&bin.count, count + 1);
     GCM_KEEP_ALIVE(p);
-    if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
     return true;
   }
 
@@ -84,6 +126,8 @@ class alignas(64) ThreadCache {
     StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
   }
+  // Sets a block's free bit.
+  GCM_NOINLINE void FreeSlot(Span* span, uint64_t* word, uint64_t bit);
   // The owner acts on a span whose credit is spent; enters its own CriticalSection.
   GCM_NOINLINE void CreditSpent(Span* span);
 
@@ -104,7 +148,7 @@ class alignas(64) ThreadCache {
 
   // By any thread: sweeps a span that this cache owns. False: it does not (any more).
   bool Sweep(Span* span, Sweeper* sweeper, bool stopped);
-  // With the world stopped: what is allocated next counts as marked.
+  // With the world stopped: what is allocated next counts as marked, and so does what is at hand.
   void BlackenCurrent();
 
   BlockedState& blocked() { return blocked_; }
@@ -112,8 +156,9 @@ class alignas(64) ThreadCache {
   int tid() const { return tid_; }
   uintptr_t thread_pointer() const { return thread_pointer_; }
 
-  uint64_t freed_objects() const { return LoadRelaxed(&freed_objects_); }
-  uint64_t freed_bytes() const { return LoadRelaxed(&freed_bytes_); }
+  // Since the start; by any thread.
+  uint64_t freed_objects() const;
+  uint64_t freed_bytes() const;
 
  private:
   friend class CacheRegistry;
@@ -131,6 +176,7 @@ class alignas(64) ThreadCache {
   bool RelistSwept(Span* span);
   void SetCursor(unsigned size_class, Span* span, unsigned word);
   void ClearCursor(unsigned size_class);
+  void FlushCached();
   bool Refill(unsigned size_class);
   bool FindBits(ClassLists& lists, unsigned size_class);
   void MakeCurrent(Span* span);
@@ -138,8 +184,8 @@ class alignas(64) ThreadCache {
   void Collect(Span* span);
   void ListByFree(Span* span);
 
-  Cursor cursors_[kClasses]{};
-  uint64_t freed_objects_ = 0;
+  Bin bins_[kClasses]{};
+  uint64_t freed_objects_ = 0;  // beside those that the bins count
   uint64_t freed_bytes_ = 0;
   // Shared with other threads:
   alignas(64) std::atomic<Span*> remote_{nullptr};

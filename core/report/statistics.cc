@@ -88,10 +88,10 @@ Statistics Ledger::Collect() {
         s.heap_live += span->BlockSize();
         return;
       }
-      unsigned live = span->slots - Min<unsigned>(span->CountFree(), span->slots);
-      for (unsigned w = 0; w < span->words; ++w) {
-        live -= Min(live, static_cast<unsigned>(__builtin_popcountll(
-                              span->remote_bits()[w].load(std::memory_order_relaxed))));
+      unsigned live = span->slots;
+      for (unsigned w = 0; w < span->words(); ++w) {
+        const uint64_t none = span->NoBlocks(w) & span->ValidBits(w);
+        live -= Min(live, static_cast<unsigned>(__builtin_popcountll(none)));
       }
       live_objects += live;
       s.heap_live += uint64_t{live} * span->slot_size;

@@ -23,20 +23,23 @@ TEST(Span, DescriptorsHaveRoomForTheirBitmaps) {
       ASSERT_TRUE(distinct.insert(span).second);
       for (unsigned w = 0; w < words; ++w) {
         ASSERT_EQ(span->free_bits()[w], 0u);
+        ASSERT_EQ(span->cached_bits()[w], 0u);
         ASSERT_EQ(span->remote_bits()[w].load(), 0u);
       }
       // All that belongs to it is written: a neighbour would notice below.
       for (unsigned w = 0; w < words; ++w) {
         span->free_bits()[w] = AddressOf(span) + w;
+        span->cached_bits()[w] = AddressOf(span) + 10 + w;
         span->remote_bits()[w].store(~AddressOf(span) - w);
       }
-      span->words = static_cast<uint8_t>(words);
+      span->slots = static_cast<uint16_t>(words * 64);
       spans.push_back(span);
     }
   }
   for (Span* span : spans) {
-    for (unsigned w = 0; w < span->words; ++w) {
+    for (unsigned w = 0; w < span->words(); ++w) {
       ASSERT_EQ(span->free_bits()[w], AddressOf(span) + w);
+      ASSERT_EQ(span->cached_bits()[w], AddressOf(span) + 10 + w);
       ASSERT_EQ(span->remote_bits()[w].load(), ~AddressOf(span) - w);
     }
     DeleteSpan(span);
@@ -66,9 +69,8 @@ TEST(Span, ValidBitsCoverTheSlots) {
   Span* span = NewSpan(8);
   for (unsigned slots = 1; slots <= kMaxObjectsPerSpan; ++slots) {
     span->slots = static_cast<uint16_t>(slots);
-    span->words = static_cast<uint8_t>((slots + 63) / 64);
     unsigned count = 0;
-    for (unsigned w = 0; w < span->words; ++w) {
+    for (unsigned w = 0; w < span->words(); ++w) {
       count += static_cast<unsigned>(__builtin_popcountll(span->ValidBits(w)));
       span->free_bits()[w] = span->ValidBits(w);
     }

@@ -24,7 +24,7 @@ void MarkAll() {
   heap().pages().ForEachSpan([](Span* span) {
     std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
     if (span->large()) marks[0].store(1, std::memory_order_relaxed);
-    for (unsigned w = 0; w < span->words; ++w) {
+    for (unsigned w = 0; w < span->words(); ++w) {
       const uint64_t free = LoadRelaxed(&span->free_bits()[w]) |
                             span->remote_bits()[w].load(std::memory_order_relaxed);
       marks[w].store(~free, std::memory_order_relaxed);
