@@ -202,7 +202,8 @@ bool ThreadCache::QueueRemote(Span* span) {
   Span* head = remote_.load(std::memory_order_relaxed);
   do {
     if (head == Closed()) {
-      span->remote_queued.store(0, std::memory_order_relaxed);
+      // pairs with: the exchange above, in who queues it next
+      span->remote_queued.store(0, std::memory_order_release);
       return false;
     }
     span->next_remote = head;
