@@ -141,6 +141,7 @@ void Start(char** environment) {
   HeapSettings settings;
   settings.scavenge_delay = o.scavenge;
   settings.poison = o.poison;
+  settings.clean = o.checkmark;
   settings.stress = o.mode == Mode::kOff ? 0 : o.stress;
   heap().Configure(settings);
   heap().SetAttachHook(OnAttach);

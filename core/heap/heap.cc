@@ -36,8 +36,9 @@ bool Heap::Init(const ArenaConfig& config) {
 void Heap::Configure(const HeapSettings& settings) {
   pages_.SetScavengeDelay(settings.scavenge_delay);
   poison_ = settings.poison;
+  clean_ = settings.clean;
   stress_ = settings.stress;
-  bool careful = poison_ || stress_ != 0;
+  bool careful = poison_ || clean_ || stress_ != 0;
   if (careful == careful_) return;
   careful_ = careful;
   // Spans that were handed out before get owners that the fast path does not know.
@@ -89,9 +90,16 @@ void Heap::Relieve() {
   }
 }
 
+Span* Heap::AllocateSpan(size_t pages, size_t alignment, unsigned words) {
+  Span* span = pages_.Allocate(pages, alignment, words);
+  if (GCM_UNLIKELY(clean_) && span != nullptr && !span->zero)
+    memset(PointerTo(span->start), 0, span->pages * kPageSize);
+  return span;
+}
+
 Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   const SizeClass& k = kSizeClasses.classes[size_class];
-  Span* span = pages_.Allocate(k.pages, kPageSize, k.capacity);
+  Span* span = AllocateSpan(k.pages, kPageSize, k.capacity);
   if (span == nullptr) return nullptr;
   span->slot_size = k.size;
   span->reciprocal = k.reciprocal;
@@ -194,7 +202,7 @@ void Heap::FreeSlow(void* p, const char* function) {
   unsigned index;
   Span* span = CheckedSpan(p, function, &index);
   if (span == nullptr) return;
-  if (poison_) memset(p, kPoisonByte, span->BlockSize() - 1);
+  if (poison_ || clean_) memset(p, poison_ ? kPoisonByte : 0, span->BlockSize() - 1);
   if (span->large()) {
     FreeLarge(cache, span);
   } else {

@@ -23,6 +23,9 @@ enum class Phase : uint8_t { kIdle, kMarking, kSweeping };
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;
   bool poison = false;
+  // What is handed out holds nothing of its former life: a checkmark between malloc's return and
+  // the program's first write would take that for pointers.
+  bool clean = false;
   uint64_t stress = 0;
 };
 
@@ -148,6 +151,7 @@ class Heap {
   bool ResizeLarge(ThreadCache* cache, Span* span, size_t size);
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
+  Span* AllocateSpan(size_t pages, size_t alignment, unsigned words);
   void BlackenNew(Span* span);
   void Relieve();
   bool Ask(Pressure pressure);
@@ -170,6 +174,7 @@ class Heap {
   uint64_t stress_ = 0;
   bool careful_ = false;
   bool poison_ = false;
+  bool clean_ = false;
 };
 
 // The process's heap: constant-initialised, never destroyed.

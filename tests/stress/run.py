@@ -7,6 +7,7 @@ notice within some tries.
 """
 import argparse
 import fnmatch
+import itertools
 import os
 import signal
 import subprocess
@@ -14,6 +15,9 @@ import sys
 
 SOURCES = ("uffd", "softdirty", "mprotect", "none")
 WORKERS = ("0", "1", "2")
+# Without checkmark, poison and stress malloc and free take their fast paths; cycles come from growth alone, as often as can be.
+FAST = {"GCMALLOC_POISON": "0", "GCMALLOC_STRESS": "0", "GCMALLOC_PERCENT": "1"}
+VARIANTS = {"": {"GCMALLOC_CHECKMARK": "1"}, "_fast": FAST, "_checkmark_only": {**FAST, "GCMALLOC_CHECKMARK": "1"}}
 # The rule that is left out -> what is set beside it. Checkmark finds what was not marked, the mutator what was freed.
 CONTROLS = {
     "dirty": {"GCMALLOC_CHECKMARK": "1"},
@@ -22,6 +26,7 @@ CONTROLS = {
     "queued": {"GCMALLOC_CHECKMARK": "1"},
     "early_sweep": {},
     "black": {},
+    "cached": FAST,
 }
 TRIES = 8
 
@@ -47,18 +52,18 @@ def main():
     given = parser.parse_intermixed_args()
     chosen = lambda name: not given.names or any(fnmatch.fnmatch(name, pattern) for pattern in given.names)
     failed = 0
-    for source in SOURCES:
-        for workers in WORKERS:
-            name = "%s_workers_%s" % (source, workers)
-            if not chosen(name):
-                continue
-            try:
-                status, said, refused = run(given, given.lib, GCMALLOC_DIRTY=source, GCMALLOC_WORKERS=workers, GCMALLOC_CHECKMARK="1")
-            except subprocess.TimeoutExpired:
-                status, said, refused = 1, "hangs", False
-            failed += status != 0
-            print("FAIL %s %s" % (name, said) if status else "skip %s the kernel has no such source" % name if refused else "ok " + name,
-                  flush=True)
+    for source, workers, variant in itertools.product(SOURCES, WORKERS, VARIANTS):
+        name = "%s_workers_%s%s" % (source, workers, variant)
+        if not chosen(name):
+            continue
+        settings = dict(VARIANTS[variant], GCMALLOC_DIRTY=source, GCMALLOC_WORKERS=workers)
+        try:
+            status, said, refused = run(given, given.lib, **settings)
+        except subprocess.TimeoutExpired:
+            status, said, refused = 1, "hangs", False
+        failed += status != 0
+        print("FAIL %s %s" % (name, said) if status else "skip %s the kernel has no such source" % name if refused else "ok " + name,
+              flush=True)
     if given.hooks and chosen("without_threads"):
         # Where a thread cannot have descriptors of its own, there is none, and all goes on.
         status, said, _ = run(given, given.hooks, GCMALLOC_DIRTY="uffd", GCM_TEST_SKIP="own_descriptors", GCMALLOC_CHECKMARK="1")
