@@ -20,6 +20,8 @@ namespace {
 constexpr uint64_t kSlice = 350 * clock::kMicrosecond;
 constexpr uint64_t kLongestSlice = 3 * clock::kMillisecond;
 constexpr uint64_t kSliceGrowth = 16;
+constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
+constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 // Behind so many the world stays stopped until all is done: something defeats slicing.
 constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
@@ -248,9 +250,12 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   Start();
   if (why_ != nullptr) return GiveUp(why_);
   slice_ = Min(slice_ + slice_ / kSliceGrowth, kLongestSlice);
-  // The program gets as much time as it was held up; marking goes on meanwhile.
+  // The program gets as much time as it was held up, and then less and less: it must not write more
+  // than a slice can scan. Marking goes on meanwhile.
   const uint64_t now = clock::Now();
-  const uint64_t until = now + (now - stopped_at_);
+  const uint64_t share = Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare),
+                             kLeastRun);
+  const uint64_t until = now + share;
   if (Mark(until, plan_.workers) && clock::Now() < until) {
     wait_until_ = until;
     return Outcome::kWaits;
@@ -362,6 +367,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       last_round_pages_ = round_pages_;
       round_pages_ = 0;
+      slice_ = Min(kSlice + fetch_time_, kLongestSlice);
       break;
     }
     case Stage::kSlices:

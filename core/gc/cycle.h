@@ -82,6 +82,7 @@ class Cycle {
     std::atomic<size_t> next{0};
     std::atomic<bool> complete{true};
     std::atomic<uint64_t> pages{0};
+    std::atomic<uint64_t> fetch{0};
     std::atomic<uint64_t> cpu{0};
   };
 
@@ -120,6 +121,7 @@ class Cycle {
   unsigned failures_ = 0;  // of stops in a row
   unsigned slices_ = 0;
   uint64_t slice_ = 0;        // nanoseconds that a stop may last
+  uint64_t fetch_time_ = 0;   // of the last round: nanoseconds, without the scans
   size_t tracked_bytes_ = 0;  // of addresses
   unsigned round_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;

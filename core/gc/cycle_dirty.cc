@@ -15,6 +15,7 @@ struct Visit {
   uint64_t deadline;
   uint64_t pages;
   bool late;
+  uint64_t scanning;  // nanoseconds
 };
 
 void SetCards(const Arena& arena, Range run) {
@@ -33,14 +34,15 @@ bool VisitDirty(void* data, Range run) {
     SetCards(*v->arena, run);
     return false;
   }
-  for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi;) {
+  const uint64_t begin = clock::Now();
+  for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi && !v->late;) {
     page = v->marker->ScanDirty(page, run.hi);
-    if (clock::Now() < v->deadline) continue;
-    v->late = true;
-    SetCards(*v->arena, {page, run.hi});
-    return false;
+    const uint64_t now = clock::Now();
+    v->late = now >= v->deadline;
+    if (v->late) SetCards(*v->arena, {page, run.hi});
+    if (v->late || page >= run.hi) v->scanning += now - begin;
   }
-  return true;
+  return !v->late;
 }
 
 }  // namespace
@@ -134,14 +136,18 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
         Marker& marker = self->markers_[member];
-        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, false};
+        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, false, 0};
+        uint64_t fetch = 0;
         for (;;) {
           const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);
           if (i >= self->rounds_count_) break;
           const Range piece = self->Piece((self->rounds_piece_ + i) % self->rounds_count_);
+          const uint64_t begin = clock::Now();
+          const uint64_t scanned = visit.scanning;
           uintptr_t at = piece.lo;
           while (at < piece.hi && !visit.late)
             at = self->dirty_.Fetch({at, piece.hi}, true, VisitDirty, &visit);
+          fetch += clock::Now() - begin - (visit.scanning - scanned);
           if (visit.late || !self->TakeCards(&marker, piece, j->deadline)) {
             visit.late = true;
             break;
@@ -149,6 +155,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
         }
         if (visit.late) j->complete.store(false, std::memory_order_relaxed);
         j->pages.fetch_add(visit.pages, std::memory_order_relaxed);
+        j->fetch.fetch_add(fetch, std::memory_order_relaxed);
         if (member != 0) j->cpu.fetch_add(clock::ThreadCpu() - cpu, std::memory_order_relaxed);
       },
       &job, members);
@@ -158,6 +165,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   rounds_piece_ = *complete || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
+  if (*complete) fetch_time_ = job.fetch.load(std::memory_order_relaxed) / team_.members();
   round_pages_ += job.pages.load(std::memory_order_relaxed);
   record_.dirty_pages += job.pages.load(std::memory_order_relaxed);
   record_.cpu += job.cpu.load(std::memory_order_relaxed);

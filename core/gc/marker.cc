@@ -48,26 +48,40 @@ bool Marker::IsMarked(const Span* span, unsigned index) {
 GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
   if (GCM_UNLIKELY(!arena_->Contains(word))) return;
   if (GCM_UNLIKELY(marking_->checkmark != nullptr)) return marking_->checkmark->Found(word);
-  const SideTables& tables = arena_->tables();
-  const uint32_t info = tables.InfoAround(word);
-  const unsigned size_class = PageInfo::ClassOf(info);
-  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(word);
-  const SizeClass& k = kSizeClasses.classes[size_class];
-  const uintptr_t start = RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
-  const auto index = static_cast<uint32_t>(((word - start) * k.reciprocal) >> 32);
-  if (GCM_UNLIKELY(index >= k.slots)) return;
-  std::atomic<uint64_t>* bits = tables.MarkBits(start) + index / 64;
-  __builtin_prefetch(bits, 1);
-  if (waiting_ == kAhead) {
-    Settle(ring_[next_]);
+  const std::atomic<uint32_t>* info = arena_->tables().InfoOf(word);
+  if (GCM_UNLIKELY(info == nullptr)) return;
+  __builtin_prefetch(info);
+  Waiting& w = ring_[next_];
+  if (GCM_LIKELY(waiting_ == kAhead)) {
+    Settle(w);
   } else {
     ++waiting_;
   }
-  ring_[next_] = {bits, start, index, size_class};
+  w.word = word;
+  w.info = info;
+  if (waiting_ > kHalf) Locate(&ring_[(next_ + kHalf) % kAhead]);
   next_ = (next_ + 1) % kAhead;
 }
 
+// From the page's summary to the bit.
+GCM_NO_SANITIZE void Marker::Locate(Waiting* w) {
+  w->bits = nullptr;
+  const uint32_t info = w->info->load(std::memory_order_acquire);  // pairs with: SetInfo
+  const unsigned size_class = PageInfo::ClassOf(info);
+  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(w->word);
+  const SizeClass& k = kSizeClasses.classes[size_class];
+  const uintptr_t start = RoundDown(w->word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
+  const auto index = static_cast<uint32_t>(((w->word - start) * k.reciprocal) >> 32);
+  if (GCM_UNLIKELY(index >= k.slots)) return;
+  w->bits = arena_->tables().MarkBits(start) + index / 64;
+  __builtin_prefetch(w->bits, 1);
+  w->start = start;
+  w->index = index;
+  w->size_class = size_class;
+}
+
 GCM_NO_SANITIZE void Marker::Settle(const Waiting& w) {
+  if (GCM_UNLIKELY(w.bits == nullptr)) return;
   const uint64_t bit = uint64_t{1} << w.index % 64;
   if ((w.bits->load(std::memory_order_relaxed) & bit) != 0) return;
   // Before the look at whether the span waits. pairs with: ScanSpan
@@ -88,6 +102,7 @@ GCM_NO_SANITIZE void Marker::Settle(const Waiting& w) {
 }
 
 void Marker::SettleAll() {
+  for (unsigned i = Min(waiting_, kHalf); i != 0; --i) Locate(&ring_[(next_ + kAhead - i) % kAhead]);
   for (; waiting_ != 0; --waiting_) Settle(ring_[(next_ + kAhead - waiting_) % kAhead]);
 }
 

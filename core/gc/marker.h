@@ -8,8 +8,8 @@
 // is its turn all blocks are scanned, in the order of addresses, that are marked and have not been
 // scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,
 // like large ones, which wait in pieces.
-// Looking a word up takes three loads that miss the caches: so words wait a little, with the lines
-// of their bits and blocks on the way.
+// Looking a word up takes loads that miss the caches, one after the other: so words wait a little,
+// twice, first with the line of their page's summary on the way, then with that of their bit.
 // Offsets: a few libraries (fontconfig's patterns and character sets) keep, in a block, not the
 // address of another one but its distance from their own start. Where such a library is mapped, a
 // word of a small block that is such a distance to the exact start of a block in another span
@@ -87,16 +87,20 @@ class Marker {
   static bool IsMarked(const Span* span, unsigned index);
 
  private:
-  // A word on its way: its block's bit.
+  // A word on its way.
   struct Waiting {
+    uintptr_t word;
+    const std::atomic<uint32_t>* info;  // of its page
+    // When that is known, and a span of slots: the block's bit.
     std::atomic<uint64_t>* bits;
     uintptr_t start;  // of the span
     uint32_t index;
     uint32_t size_class;
   };
-  static constexpr unsigned kAhead = 16;
+  static constexpr unsigned kAhead = 32, kHalf = kAhead / 2;
 
   void MarkLarge(uintptr_t word);
+  void Locate(Waiting* w);
   void Settle(const Waiting& w);
   void SettleAll();
   void Push(uintptr_t entry);
