@@ -15,8 +15,8 @@
 namespace gcm {
 namespace {
 
-// What a stop may last, as long as it need not be the last one.
-// Where that is too little to fetch all pages in, it grows.
+// What a stop may last, beside fetching all pages, as long as it need not be the last one. It grows
+// where that is too little.
 constexpr uint64_t kSlice = 350 * clock::kMicrosecond;
 constexpr uint64_t kLongestSlice = 3 * clock::kMillisecond;
 constexpr uint64_t kSliceGrowth = 16;
@@ -66,6 +66,7 @@ void Cycle::Begin(const Plan& plan) {
   failures_ = slices_ = round_ = 0;
   slice_ = kSlice;
   tracked_bytes_ = 0;
+  fetch_time_ = 0;
   record_ = {};
   began_ = clock::Now();
   taken_before_ = heap().taken();
@@ -195,10 +196,8 @@ bool Cycle::ScanRoots(bool whole) {
 // With the world stopped: whether everything reachable is marked now. If not, all runs on, and
 // another stop comes.
 bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
-  // Of a stop that took long to come, some is left for work.
-  const uint64_t deadline = at_once || slices_ > kMostSlices
-                                ? UINT64_MAX
-                                : Max(stopped_at_ + slice_, clock::Now() + slice_ / 2);
+  const uint64_t deadline =
+      at_once || slices_ > kMostSlices ? UINT64_MAX : clock::Now() + slice_ + fetch_time_;
   bool complete = true;
   if (!at_once) {
     if (!Mark(deadline, team_.members())) return false;
@@ -238,6 +237,7 @@ void Cycle::TurnToSweeping() {
 }
 
 Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
+  team_.Alert();
   if (!Stop()) return StopFailed();
   ++slices_;
   if (Complete(caller, false)) {
@@ -367,7 +367,6 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       last_round_pages_ = round_pages_;
       round_pages_ = 0;
-      slice_ = Min(kSlice + fetch_time_, kLongestSlice);
       break;
     }
     case Stage::kSlices:

@@ -94,6 +94,8 @@ class Cycle {
   bool LookAtThreads(RootScanner::Caller caller);
   bool ScanRoots(bool whole);
   bool Mark(uint64_t deadline, unsigned members);
+  bool MarkAlone();
+  bool AllIdle() const;
   void Overflow();
   void TrackExtents();
   bool Arm(uint64_t deadline);
@@ -121,7 +123,7 @@ class Cycle {
   unsigned failures_ = 0;  // of stops in a row
   unsigned slices_ = 0;
   uint64_t slice_ = 0;        // nanoseconds that a stop may last
-  uint64_t fetch_time_ = 0;   // of the last round: nanoseconds, without the scans
+  uint64_t fetch_time_ = 0;   // of a round: nanoseconds, without the scans
   size_t tracked_bytes_ = 0;  // of addresses
   unsigned round_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;

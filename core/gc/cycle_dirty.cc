@@ -165,7 +165,10 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   rounds_piece_ = *complete || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
-  if (*complete) fetch_time_ = job.fetch.load(std::memory_order_relaxed) / team_.members();
+  if (done != 0) {
+    const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();
+    fetch_time_ = fetch * rounds_count_ / done;
+  }
   round_pages_ += job.pages.load(std::memory_order_relaxed);
   record_.dirty_pages += job.pages.load(std::memory_order_relaxed);
   record_.cpu += job.cpu.load(std::memory_order_relaxed);

@@ -7,10 +7,25 @@ namespace gcm {
 namespace {
 
 constexpr size_t kBatch = 64;
+constexpr uint64_t kAlone = 50 * clock::kMicrosecond;
 
 }  // namespace
 
+// What is little is done before helpers are awake.
+bool Cycle::MarkAlone() {
+  markers_[0].Drain(clock::Now() + kAlone);
+  return AllIdle();
+}
+
+bool Cycle::AllIdle() const {
+  for (unsigned i = 0; i < team_.members(); ++i) {
+    if (!markers_[i].idle()) return false;
+  }
+  return marking_.shared.empty();
+}
+
 bool Cycle::Mark(uint64_t deadline, unsigned members) {
+  if (AllIdle() || (members > 1 && MarkAlone())) return true;
   Job job{this, deadline};
   marking_.shared.Begin(Min(members, team_.members()));
   team_.Run(
@@ -25,10 +40,7 @@ bool Cycle::Mark(uint64_t deadline, unsigned members) {
   record_.cpu += job.cpu.load(std::memory_order_relaxed);
   if (!job.complete.load(std::memory_order_relaxed)) return false;
   // A helper that did not take part now may have left something.
-  for (unsigned i = 0; i < team_.members(); ++i) {
-    if (!markers_[i].idle()) return Mark(deadline, team_.members());
-  }
-  return marking_.shared.empty();
+  return AllIdle() || Mark(deadline, team_.members());
 }
 
 // Some blocks were marked, but not kept for scanning: scans all marked blocks of the heap again.

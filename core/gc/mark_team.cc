@@ -85,6 +85,13 @@ void MarkTeam::Run(void (*job)(void*, unsigned), void* data, unsigned members) {
   for (uint32_t busy; (busy = busy_.load(std::memory_order_acquire)) != 0;) FutexWait(&busy_, busy);
 }
 
+void MarkTeam::Alert() {
+  if (helpers_ == 0) return;
+  const uint32_t last = call_.load(std::memory_order_relaxed);
+  call_.store(RoundDown(last, kMost) + kMost + 1, std::memory_order_release);  // pairs with: Help
+  FutexWake(&call_, INT32_MAX);
+}
+
 void MarkTeam::AfterForkInChild() {
   for (unsigned i = 0; i < helpers_; ++i) helper_[i].thread.Forget();
   helpers_ = 0;

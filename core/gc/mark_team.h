@@ -17,6 +17,8 @@ class MarkTeam {
   // Runs job(data, member) in `members` threads side by side, the caller as member 0; returns when
   // all are done.
   void Run(void (*job)(void* data, unsigned member), void* data, unsigned members);
+  // Wakes the helpers: a call comes soon, and they look out for it.
+  void Alert();
   // In a forked child: there are no helpers.
   void AfterForkInChild();
 
