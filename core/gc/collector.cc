@@ -19,6 +19,7 @@ constexpr size_t kStackSize = 128 * kKiB;
 // A smaller heap is marked in less time than a thread and its tracking take.
 constexpr uint64_t kWorthTracking = 8 * kMiB;
 constexpr uint64_t kMostGrowth = 32 * kMiB;
+constexpr uint64_t kLeastGrowth = kMiB;
 constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
 // A cycle in calls of malloc: half of the time at most.
 constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
@@ -163,7 +164,9 @@ void Collector::Throttle() {
                           : in_use < ceiling + ceiling / 2 ? 4
                                                            : 1000;
     if (waits >= most) return;
+    throttled_.fetch_add(1, std::memory_order_relaxed);
     FutexWait(&ended_, seen, &kThrottle);
+    throttled_.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
@@ -278,9 +281,11 @@ bool Collector::StartBeside(const char* reason) {
   }
   reason_ = reason;
   beside_.store(true, std::memory_order_relaxed);
-  // Without a goal, or with a distant one, the heap must not run away from its marking either.
+  // Without a goal, or with a distant one, the heap must not run away from its marking either; and
+  // where the goal has passed already, it is not the program that waits for all of the marking.
+  const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
   const uint64_t most =
-      Min(pacer_.goal(), 2 * heap().pages().in_use_pages() * kPageSize + kMostGrowth);
+      Max(Min(pacer_.goal(), 2 * in_use + kMostGrowth), in_use + in_use / 8 + kLeastGrowth);
   ceiling_.store(most, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
@@ -297,6 +302,7 @@ void Collector::LeadToEnd() {
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
     MoveIfAsked();
+    cycle_.SetHurry(throttled_.load(std::memory_order_relaxed) != 0);
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
     lock_.Unlock();

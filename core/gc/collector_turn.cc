@@ -70,6 +70,7 @@ void Collector::DropCycle() {
   ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   beside_.store(false, std::memory_order_relaxed);
   wanted_.store(0, std::memory_order_relaxed);
+  throttled_.store(0, std::memory_order_relaxed);
   SetTriggers();
 }
 

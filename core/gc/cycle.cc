@@ -256,7 +256,7 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   const uint64_t share = Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare),
                              kLeastRun);
   const uint64_t until = now + share;
-  if (Mark(until, plan_.workers) && clock::Now() < until) {
+  if (Mark(until, Workers()) && clock::Now() < until) {
     wait_until_ = until;
     return Outcome::kWaits;
   }
@@ -315,7 +315,7 @@ bool Cycle::AllAtOnce(RootScanner::Caller caller) {
 Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
   const uint64_t now = clock::Now();
   const uint64_t deadline = budget == UINT64_MAX ? UINT64_MAX : now + budget;
-  const unsigned workers = plan_.workers;
+  const unsigned workers = Workers();
   switch (stage_) {
     case Stage::kNone:
       return Outcome::kDone;

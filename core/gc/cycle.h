@@ -48,6 +48,8 @@ class Cycle {
   // The caller is outside of any section, and the only one. What it holds in registers is at
   // `caller`.
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
+  // While the program waits for the cycle, its processors are free for marking.
+  void SetHurry(bool hurry) { hurry_ = hurry; }
   // Moves pages of the heap, which nobody else touches meanwhile. By who leads the cycle.
   bool MovePages(Range from, uintptr_t to);
   uint64_t wait_until() const { return wait_until_; }
@@ -111,6 +113,7 @@ class Cycle {
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
   bool Untrack(uint64_t deadline);
+  unsigned Workers() const { return hurry_ ? team_.members() : plan_.workers; }
   size_t PieceCount() const;
   Range Piece(size_t i) const;
 
@@ -131,6 +134,7 @@ class Cycle {
   size_t rounds_piece_ = 0;  // of a round
   size_t rounds_count_ = 0;
   bool tracks_ = true;
+  bool hurry_ = false;
   bool stands_ = false;  // the world is stopped until End
   SpanWalk walk_;
   Marking marking_;

@@ -60,7 +60,7 @@ void Cycle::Overflow() {
 
 bool Cycle::Pass(uint64_t deadline) {
   Job job{this, deadline};
-  const unsigned members = Min(plan_.workers, team_.members());
+  const unsigned members = Min(Workers(), team_.members());
   marking_.shared.Begin(members);
   team_.Run(
       [](void* data, unsigned member) {
