@@ -19,7 +19,6 @@ constexpr size_t kStackSize = 128 * kKiB;
 // A smaller heap is marked in less time than a thread and its tracking take.
 constexpr uint64_t kWorthTracking = 8 * kMiB;
 constexpr uint64_t kMostGrowth = 32 * kMiB;
-constexpr uint64_t kLeastGrowth = kMiB;
 constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
 // A cycle in calls of malloc: half of the time at most.
 constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
@@ -281,11 +280,11 @@ bool Collector::StartBeside(const char* reason) {
   }
   reason_ = reason;
   beside_.store(true, std::memory_order_relaxed);
-  // Without a goal, or with a distant one, the heap must not run away from its marking either; and
-  // where the goal has passed already, it is not the program that waits for all of the marking.
+  // Without a goal, or with a distant one, the heap must not run away from its marking either. Where
+  // it is far beyond (collections were switched off), the program does not wait for all of it.
   const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-  const uint64_t most =
-      Max(Min(pacer_.goal(), 2 * in_use + kMostGrowth), in_use + in_use / 8 + kLeastGrowth);
+  const uint64_t most = in_use / 2 > pacer_.goal() ? in_use + in_use / 8
+                                                   : Min(pacer_.goal(), 2 * in_use + kMostGrowth);
   ceiling_.store(most, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
