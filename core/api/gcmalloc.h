@@ -35,6 +35,12 @@ void gcmalloc_enable(void);
  * under way. Thread-safe and async-signal-safe. */
 void gcmalloc_blocking(void (*fn)(void *data), void *data);
 
+/* Tells that the pointer at `slot`, in a block of gcmalloc's, has been written; other addresses are
+ * ignored. Needed nowhere: the kernel tells of writes by pages of 4 KiB, this by 512 bytes. The new
+ * value must stay in a variable of the caller's until it returns. Thread-safe and
+ * async-signal-safe. */
+void gcmalloc_write_barrier(void *slot);
+
 /* "MAJOR.MINOR.PATCH", static. Thread-safe and async-signal-safe. */
 const char *gcmalloc_version(void);
 

@@ -107,6 +107,8 @@ class Heap {
   void SetMoveHook(bool (*hook)(Range from, uintptr_t to)) {
     move_hook_.store(hook, std::memory_order_relaxed);
   }
+  // A word at `slot` was written: sets its card while a cycle marks. Any thread, any address.
+  void NoteWrite(uintptr_t slot);
   // A thread is about to allocate from a span of its own that it did not use before.
   void PrepareForUse(Span* span);
 

@@ -1,4 +1,4 @@
-// The mark bits of what is free, of what is born and of what is about to be handed out.
+// The mark bits of what is free, of what is born and of what is about to be handed out; and cards.
 #include "core/heap/heap.h"
 
 namespace gcm {
@@ -52,6 +52,17 @@ void Heap::BlackenBlock(uintptr_t block) {
   const uintptr_t start = RoundDown(block, kPageSize) - PageInfo::PageOf(info) * kPageSize;
   const auto index = static_cast<unsigned>(((block - start) * k.reciprocal) >> 32);
   tables.MarkBits(start)[index / 64].fetch_or(uint64_t{1} << index % 64, std::memory_order_relaxed);
+}
+
+// A stale phase does no harm: between its beginning and the first mark all threads are stopped, and
+// what was written before is seen. Cards are mapped where spans are.
+void Heap::NoteWrite(uintptr_t slot) {
+  if (GCM_LIKELY(phase() != Phase::kMarking)) return;
+  const Arena& arena = pages_.arena();
+  if (arena.SpanAround(slot) == nullptr) return;
+  arena.tables().Card(slot).store(1, std::memory_order_relaxed);
+  // The card first. pairs with: the exchange in TakeCards
+  arena.tables().HasCards(slot).store(1, std::memory_order_release);
 }
 
 void Heap::PrepareForUse(Span* span) {

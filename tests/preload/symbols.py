@@ -25,7 +25,8 @@ _ZdlPv%s _ZdaPv%s _ZdlPvRKSt9nothrow_t _ZdaPvRKSt9nothrow_t _ZdlPvSt11align_val_
 _ZdlPv%sSt11align_val_t _ZdaPv%sSt11align_val_t _ZdlPvSt11align_val_tRKSt9nothrow_t
 _ZdaPvSt11align_val_tRKSt9nothrow_t""".replace("%s", "m").split()
 
-OWN = "gcmalloc_collect gcmalloc_base gcmalloc_version gcmalloc_get_stats".split()
+OWN = """gcmalloc_collect gcmalloc_base gcmalloc_version gcmalloc_get_stats gcmalloc_disable gcmalloc_enable
+gcmalloc_blocking gcmalloc_write_barrier""".split()
 
 # libc calls that have to be wrapped, each with its reason. Whatever is exported beyond the rest must stand there.
 INC = pathlib.Path(__file__).resolve().parents[2] / "preload" / "wrapped.inc"

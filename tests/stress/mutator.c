@@ -1,10 +1,11 @@
 // Threads that allocate, link, move, free and lose blocks at full speed, and look whether what they
-// hold is whole: mutator SECONDS THREADS [SEED]
+// hold is whole: mutator SECONDS THREADS [SEED]. With MUTATOR_BARRIER=1 it tells of each write.
 //
 // Law: every block carries its own size and a sum over what the program wrote; each is looked at
 // whenever it is met. What a thread holds hangs on a table in memory of the C library's malloc, on
 // the stack or in registers only. Each node is reachable by one path, which changes all the time, so
 // that a marker that misses one write loses it.
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,18 @@ struct owner {
 static struct node *g_shared[kShared];  // handed from thread to thread
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int g_stop;
+
+static void (*g_barrier)(void *slot);
+
+static void put(struct node **slot, struct node *n) {
+  *slot = n;
+  if (g_barrier != NULL) g_barrier(slot);
+  __asm__ volatile("" : : "r"(n) : "memory");
+}
+// The children of a block that was written as a whole.
+static void put_again(struct node *n) {
+  for (int i = 0; i < kChildren; ++i) put(&n->child[i], n->child[i]);
+}
 
 static uint64_t next(struct owner *o) {
   o->random ^= o->random << 13;
@@ -96,11 +109,11 @@ static void step(struct owner *o) {
   switch (next(o) % 16) {
     case 0 ... 4:  // a new one, above what was there
       n = make(o);
-      n->child[next(o) % kChildren] = *place;
-      *place = n;
+      put(&n->child[next(o) % kChildren], *place);
+      put(place, n);
       break;
     case 5:  // a leak of one, whose first child takes its place
-      if (n != NULL) *place = n->child[0];
+      if (n != NULL) put(place, n->child[0]);
       break;
     case 6:  // a leak of all below
       if (next(o) % 8 == 0) *place = NULL;
@@ -118,7 +131,8 @@ static void step(struct owner *o) {
         n->size = (uint32_t)size;
         n->sum = sum_of(n);
         if (size > sizeof *n) ((unsigned char *)n)[size - 1] = size & 255;
-        *place = n;
+        put_again(n);
+        put(place, n);
       }
       break;
     case 9 ... 12:  // two subtrees change places, and are nowhere but in registers in between
@@ -126,22 +140,23 @@ static void step(struct owner *o) {
         *place = NULL;
         __asm__ volatile("" : "+r"(n) : : "memory");
         // The other place may lie below this one, and is lost with it then.
-        *other = n;
+        put(other, n);
         if (n->child[0] == n || n->child[1] == n || n->child[2] == n) *other = NULL;
       }
       break;
     case 13:  // through another thread's hands
       pthread_mutex_lock(&g_lock);
       other = &g_shared[next(o) % kShared];
-      *place = *other;
-      *other = n;
+      put(place, *other);
+      put(other, n);
       pthread_mutex_unlock(&g_lock);
       break;
     case 14:  // a copy in place of the original
       if (n != NULL) {
         struct node *copy = make(o);
         memcpy(copy->child, n->child, sizeof copy->child);
-        *place = copy;
+        put_again(copy);
+        put(place, copy);
       }
       break;
     default:
@@ -165,6 +180,7 @@ int main(int argc, char **argv) {
   const double seconds = atof(argv[1]);
   const int threads = atoi(argv[2]);
   const uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)getpid() * 2654435761u;
+  if (getenv("MUTATOR_BARRIER") != NULL) *(void **)&g_barrier = dlsym(RTLD_DEFAULT, "gcmalloc_write_barrier");
   struct owner *owners = calloc((size_t)threads, sizeof *owners);
   pthread_t *ids = calloc((size_t)threads, sizeof *ids);
   for (int i = 0; i < threads; ++i) {
