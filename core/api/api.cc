@@ -23,9 +23,7 @@ GCM_EXPORT void gcmalloc_blocking(void (*fn)(void* data), void* data) {
   gcm::blocking::Run(fn, data);
 }
 
-GCM_EXPORT void gcmalloc_write_barrier(void* slot) {
-  gcm::heap().NoteWrite(gcm::AddressOf(slot));
-}
+GCM_EXPORT void gcmalloc_write_barrier(void* slot) { gcm::heap().NoteWrite(gcm::AddressOf(slot)); }
 
 GCM_EXPORT const char* gcmalloc_version(void) { return GCM_VERSION; }
 

@@ -169,42 +169,6 @@ void Collector::Throttle() {
   }
 }
 
-bool Collector::OnMove(Range from, uintptr_t to) { return collector().AskToMove(from, to); }
-
-bool Collector::AskToMove(Range from, uintptr_t to) {
-  // The leader does it between two steps, one of which may stop this thread. One at a time, and a
-  // handler of the same thread not at all.
-  if (!move_lock_.TryLock()) return false;
-  const bool moved = LeadsBeside() && AwaitMove(from, to);
-  move_lock_.Unlock();
-  return moved;
-}
-
-bool Collector::AwaitMove(Range from, uintptr_t to) {
-  move_from_ = from;
-  move_to_ = to;
-  asked_.store(kMove, std::memory_order_release);  // pairs with: MoveIfAsked
-  for (;;) {
-    const uint32_t asked = asked_.load(std::memory_order_acquire);  // pairs with: MoveIfAsked
-    if (asked == kMoved || asked == kNotMoved) {
-      asked_.store(kNothing, std::memory_order_relaxed);
-      return asked == kMoved;
-    }
-    uint32_t expected = kMove;
-    if (!LeadsBeside() && asked_.compare_exchange_strong(expected, kNothing)) return false;
-    FutexWait(&asked_, asked, &kThrottle);
-  }
-}
-
-void Collector::MoveIfAsked() {
-  uint32_t asked = kMove;
-  // pairs with: AskToMove
-  if (!asked_.compare_exchange_strong(asked, kBusy, std::memory_order_acquire)) return;
-  const bool done = cycle_.MovePages(move_from_, move_to_);
-  asked_.store(done ? kMoved : kNotMoved, std::memory_order_release);  // pairs with: AskToMove
-  FutexWake(&asked_, 1);
-}
-
 Collector::End Collector::AwaitEnd(uint32_t seen) {
   // pairs with: Finish
   while (ended_.load(std::memory_order_acquire) == seen) FutexWait(&ended_, seen);
@@ -280,8 +244,9 @@ bool Collector::StartBeside(const char* reason) {
   }
   reason_ = reason;
   beside_.store(true, std::memory_order_relaxed);
-  // Without a goal, or with a distant one, the heap must not run away from its marking either. Where
-  // it is far beyond (collections were switched off), the program does not wait for all of it.
+  // Without a goal, or with a distant one, the heap must not run away from its marking either.
+  // Where it is far beyond (collections were switched off), the program does not wait for all of
+  // it.
   const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
   const uint64_t most = in_use / 2 > pacer_.goal() ? in_use + in_use / 8
                                                    : Min(pacer_.goal(), 2 * in_use + kMostGrowth);

@@ -253,8 +253,8 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   // The program gets as much time as it was held up, and then less and less: it must not write more
   // than a slice can scan. Marking goes on meanwhile.
   const uint64_t now = clock::Now();
-  const uint64_t share = Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare),
-                             kLeastRun);
+  const uint64_t share =
+      Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare), kLeastRun);
   const uint64_t until = now + share;
   if (Mark(until, Workers()) && clock::Now() < until) {
     wait_until_ = until;

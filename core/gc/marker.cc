@@ -102,7 +102,8 @@ GCM_NO_SANITIZE void Marker::Settle(const Waiting& w) {
 }
 
 void Marker::SettleAll() {
-  for (unsigned i = Min(waiting_, kHalf); i != 0; --i) Locate(&ring_[(next_ + kAhead - i) % kAhead]);
+  for (unsigned i = Min(waiting_, kHalf); i != 0; --i)
+    Locate(&ring_[(next_ + kAhead - i) % kAhead]);
   for (; waiting_ != 0; --waiting_) Settle(ring_[(next_ + kAhead - waiting_) % kAhead]);
 }
 

@@ -96,8 +96,8 @@ class SideTables {
     // pairs with: the release in SetSpan
     return chunk->whole.load(std::memory_order_acquire) != nullptr ? PageInfo::kLargePage : 0;
   }
-  // The page's summary; nullptr: foreign memory inside of the bounds. 0 in it says nothing of blocks
-  // that are larger than a chunk.
+  // The page's summary; nullptr: foreign memory inside of the bounds. 0 in it says nothing of
+  // blocks that are larger than a chunk.
   const std::atomic<uint32_t>* InfoOf(uintptr_t address) const {
     const Chunk* chunk = ChunkAt(address);
     if (GCM_UNLIKELY(chunk == nullptr)) return nullptr;
