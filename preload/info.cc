@@ -77,6 +77,7 @@ GCM_EXPORT int malloc_info(int options, FILE* stream) {
 
 // Gives all unused pages back at once. 1 if there were any.
 GCM_EXPORT int malloc_trim(size_t) {
+  gcm::heap().FlushCache();
   gcm::Unstoppable unstoppable;
   return gcm::heap().pages().Scavenge(gcm::clock::Coarse(), 0) > 0 ? 1 : 0;
 }

@@ -4,6 +4,7 @@
 
 #include "core/base/metadata.h"
 #include "core/gc/checkmark.h"
+#include "core/gc/lookup.h"
 #include "platform/clock.h"
 #include "platform/memory.h"
 #include "platform/test_skip.h"
@@ -45,58 +46,14 @@ bool Marker::IsMarked(const Span* span, unsigned index) {
           1) != 0;
 }
 
-GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) {
-  if (GCM_UNLIKELY(!arena_->Contains(word))) return;
-  if (GCM_UNLIKELY(marking_->checkmark != nullptr)) return marking_->checkmark->Found(word);
-  const std::atomic<uint32_t>* info = arena_->tables().InfoOf(word);
-  if (GCM_UNLIKELY(info == nullptr)) return;
-  __builtin_prefetch(info);
-  Waiting& w = ring_[next_];
-  if (GCM_LIKELY(waiting_ == kAhead)) {
-    Settle(w);
-  } else {
-    ++waiting_;
-  }
-  w.word = word;
-  w.info = info;
-  if (waiting_ > kHalf) Locate(&ring_[(next_ + kHalf) % kAhead]);
-  next_ = (next_ + 1) % kAhead;
-}
+GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) { LookUp(word); }
 
-// From the page's summary to the bit.
-GCM_NO_SANITIZE void Marker::Locate(Waiting* w) {
-  w->bits = nullptr;
-  const uint32_t info = w->info->load(std::memory_order_acquire);  // pairs with: SetInfo
-  const unsigned size_class = PageInfo::ClassOf(info);
-  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(w->word);
-  const SizeClass& k = kSizeClasses.classes[size_class];
-  const uintptr_t start = RoundDown(w->word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
-  const auto index = static_cast<uint32_t>(((w->word - start) * k.reciprocal) >> 32);
-  if (GCM_UNLIKELY(index >= k.slots)) return;
-  w->bits = arena_->tables().MarkBits(start) + index / 64;
-  __builtin_prefetch(w->bits, 1);
-  w->start = start;
-  w->index = index;
-  w->size_class = size_class;
-}
-
-GCM_NO_SANITIZE void Marker::Settle(const Waiting& w) {
-  if (GCM_UNLIKELY(w.bits == nullptr)) return;
-  const uint64_t bit = uint64_t{1} << w.index % 64;
-  if ((w.bits->load(std::memory_order_relaxed) & bit) != 0) return;
-  // Before the look at whether the span waits. pairs with: ScanSpan
-  if ((w.bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
-  ++counts_.objects;
-  counts_.bytes += kSizeClasses.classes[w.size_class].size;
-  if (GCM_UNLIKELY(!HasScannedBits(w.size_class))) {
-    return Push(w.start + uintptr_t{w.index} * kSizeClasses.classes[w.size_class].size);
-  }
-  std::atomic<uint32_t>& info = arena_->tables().Info(w.start);
+void Marker::Enqueue(uintptr_t start) {
+  std::atomic<uint32_t>& info = arena_->tables().Info(start);
   // pairs with: ScanSpan
-  if ((info.load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0) return;
   if ((info.fetch_or(PageInfo::kQueued, std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
-  if (queue_.Push(w.start | kSpan, &marking_->pool)) return;
+  if (queue_.Push(start | kSpan, &marking_->pool)) return;
   info.fetch_and(~PageInfo::kQueued, std::memory_order_relaxed);
   marking_->overflowed.store(true, std::memory_order_relaxed);
 }

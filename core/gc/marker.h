@@ -87,22 +87,21 @@ class Marker {
   static bool IsMarked(const Span* span, unsigned index);
 
  private:
-  // A word on its way.
+  // A word on its way: first to its page's summary, then, as a slot, to its bit.
   struct Waiting {
-    uintptr_t word;
-    const std::atomic<uint32_t>* info;  // of its page
-    // When that is known, and a span of slots: the block's bit.
-    std::atomic<uint64_t>* bits;
-    uintptr_t start;  // of the span
+    uintptr_t address;  // of the word; then of the span's start
+    uintptr_t line;     // of the summary; then of the word of the bit
     uint32_t index;
-    uint32_t size_class;
+    uint32_t size_class;  // kLargeClass: it leads nowhere
   };
   static constexpr unsigned kAhead = 32, kHalf = kAhead / 2;
 
+  void LookUp(uintptr_t word);
   void MarkLarge(uintptr_t word);
   void Locate(Waiting* w);
   void Settle(const Waiting& w);
   void SettleAll();
+  void Enqueue(uintptr_t start);
   void Push(uintptr_t entry);
   bool Take(uintptr_t* entry);
   void ScanEntry(uintptr_t entry);

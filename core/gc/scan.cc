@@ -1,48 +1,37 @@
 // The inner loops of marking: which words of a piece of memory could be addresses of the arena.
-#include "core/gc/marker.h"
+#include "core/gc/lookup.h"
 #include "platform/memory.h"
+#include "platform/word_filter.h"
 
 namespace gcm {
 namespace {
 
 constexpr unsigned kShift = 3;  // of small integers in Chez Scheme on 64-bit machines
 
-// Whether any of the sixteen 32-bit halves at `at` could be the upper half of an address of the
-// arena: hardly any memory of a program holds one, so most of it is passed over at this speed.
-// No local variable's address is taken, here and in the scans: a sanitizer would mark it as dead
-// behind its scope, and a function that is not instrumented never takes such marks back.
-GCM_INLINE bool AnyHalf(uintptr_t at, uint32_t first, uint32_t span) {
-  typedef uint32_t Vector __attribute__((vector_size(16)));
-  typedef Vector Loose __attribute__((aligned(4), may_alias));
-  typedef uint64_t Pair __attribute__((vector_size(16)));
-  const Loose* v = reinterpret_cast<const Loose*>(at);  // a deduced type would lose "aligned"
-  auto hits = ((v[0] - first) <= span) | ((v[1] - first) <= span) | ((v[2] - first) <= span) |
-              ((v[3] - first) <= span);
-  Pair any = reinterpret_cast<Pair>(hits);
-  return (any[0] | any[1]) != 0;
-}
-
 }  // namespace
 
+// Hardly any 32-bit half of a word of a program's could be the upper half of an address of the
+// arena: most memory is passed over sixteen at a time. No local variable's address is taken, here
+// and in the scans: a sanitizer would mark it as dead behind its scope, and a function that is not
+// instrumented never takes such marks back.
 GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
   if (stride_ < 4) return ScanBytes(lo, hi);
   if (GCM_UNLIKELY(marking_->shifted)) ScanShifted(lo, hi, stride_);
   const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
   const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
-  const bool halves = stride_ == 4;
-  lo = RoundUp(lo, halves ? 4 : 8);
-  // A word that starts at the lower half of `at` ends with its upper half, and so on: each upper
-  // half is looked at once, with the four bytes before it.
-  for (uintptr_t at = lo + 4; at + 4 <= hi;) {
-    if (at + 64 <= hi && !AnyHalf(at, first, span)) {
-      at += 64;
-      continue;
+  typedef uintptr_t Unaligned __attribute__((aligned(4), may_alias));
+  // Of words at multiples of eight every second half is an upper one.
+  const uint32_t upper = stride_ == 4 ? 0xffff : 0x5555;
+  uintptr_t at = RoundUp(lo, stride_ == 4 ? 4 : 8) + 4;
+  for (; at + 64 <= hi; at += 64) {
+    for (uint32_t hits = WordsWithin(at, first, span) & upper; hits != 0; hits &= hits - 1) {
+      const uintptr_t half = at + 4 * static_cast<unsigned>(__builtin_ctz(hits));
+      LookUp(*reinterpret_cast<const Unaligned*>(half - 4));
     }
-    for (uintptr_t end = Min(at + 64, hi - 3); at < end; at += 4) {
-      uint32_t high = *PointerTo<const uint32_t>(at);
-      if (GCM_LIKELY(high - first > span) || (!halves && at % 8 == 0)) continue;
-      MarkWord(uintptr_t{high} << 32 | *PointerTo<const uint32_t>(at - 4));
-    }
+  }
+  for (const size_t step = stride_ == 4 ? 4 : 8; at + 4 <= hi; at += step) {
+    if (*PointerTo<const uint32_t>(at) - first <= span)
+      MarkWord(*reinterpret_cast<const Unaligned*>(at - 4));
   }
 }
 

@@ -74,6 +74,10 @@ class Heap {
   // The calling thread's cache, made when it has none; the empty one without memory.
   ThreadCache* Cache();
 
+  // What the calling thread has at hand goes to the central lists, and what is empty to the page
+  // heap.
+  void FlushCache();
+
   // Entered by the layers below.
   uintptr_t OwnerWord(const ThreadCache* cache) const {
     return AddressOf(cache) | (careful_ ? kOwnerCareful : 0);

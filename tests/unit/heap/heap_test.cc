@@ -264,6 +264,24 @@ void Wander(int threads, int steps, bool restart) {
   EXPECT_EQ(broken.load(), 0);
 }
 
+// Each block at hand keeps its span.
+TEST(Heap, WhatAThreadHasAtHandCanBeGivenBack) {
+  heap().FlushCache();
+  const size_t before = heap().pages().in_use_pages();
+  std::vector<void*> blocks;
+  for (int i = 0; i < 1000; ++i) blocks.push_back(heap().Allocate(1000));
+  for (size_t i = 0; i < blocks.size(); i += 16) heap().Free(blocks[i], "test");  // a span each
+  for (size_t i = 0; i < blocks.size(); ++i)
+    if (i % 16 != 0) heap().Free(blocks[i], "test");
+  EXPECT_GT(heap().pages().in_use_pages(), before);
+  heap().FlushCache();
+  EXPECT_EQ(heap().pages().in_use_pages(), before);
+  void* p = heap().Allocate(1000);
+  heap().Free(p, "test");
+  EXPECT_DEATH(heap().Free(p, "test"), "double free");
+  EXPECT_DEATH(heap().Free(blocks[0], "test"), "no block is there|double free");
+}
+
 TEST(Heap, ThreadsFreeEachOthersBlocks) { Wander(4, 20000, false); }
 TEST(Heap, ThreadsComeAndGo) { Wander(4, 20000, true); }
 
