@@ -55,15 +55,20 @@ long SyscallNumberAt(uintptr_t at) {
   unsigned char code[kWindow + 16] = {};
   // The window may begin where nothing is mapped: the instruction itself is.
   if (ReadOwnMemory(at - kWindow, code, kWindow) != static_cast<long>(kWindow)) return -1;
-  for (size_t begin = kWindow - 5;; --begin) {
+  for (size_t begin = kWindow - 2;; --begin) {
     uint32_t number;
     memcpy(&number, code + begin + 1, sizeof(number));
-    const bool extended = begin > 0 && (code[begin - 1] & 0xf1) == 0x41;  // another register
-    if (code[begin] == 0xb8 && number < kNumbers && !extended) {
-      size_t next = begin + 5;
-      for (size_t size = 1; next < kWindow && size != 0; next += size) size = MoveSize(code + next);
-      if (next == kWindow) return static_cast<long>(number);
+    const bool prefixed = begin > 0 && (code[begin - 1] & 0xf0) == 0x40;
+    const bool extended = prefixed && (code[begin - 1] & 1) != 0;  // another register
+    size_t next = kWindow + 1;
+    if (code[begin] == 0xb8 && begin + 5 <= kWindow && number < kNumbers && !extended) {
+      next = begin + 5;
+    } else if (code[begin] == 0x31 && code[begin + 1] == 0xc0 && !prefixed) {  // read's
+      number = 0;
+      next = begin + 2;
     }
+    for (size_t size = 1; next < kWindow && size != 0; next += size) size = MoveSize(code + next);
+    if (next == kWindow) return static_cast<long>(number);
     if (begin == 0) return -1;
   }
 }

@@ -46,13 +46,30 @@ GcmTestCall:
   .globl GcmTestVariable
 GcmTestVariable:
   syscall
+  .skip 80, 0x90
+  movl $270, %eax
+  xorl %eax, %eax
+  movq %r13, %rdx
+  .globl GcmTestZero
+GcmTestZero:
+  syscall
+  .skip 80, 0x90
+  movl $270, %eax
+  xorl %r8d, %r8d
+  .globl GcmTestOtherZero
+GcmTestOtherZero:
+  syscall
   .popsection
 )");
 extern "C" const char GcmTestAdjacent[], GcmTestMoves[], GcmTestOverwritten[], GcmTestCall[],
-    GcmTestVariable[];
+    GcmTestVariable[], GcmTestZero[], GcmTestOtherZero[];
 
 TEST(SyscallNumber, IsFoundBeforeTheInstruction) {
   EXPECT_EQ(SyscallNumberAt(AddressOf(GcmTestAdjacent)), 281);
+}
+TEST(SyscallNumber, MayBeARegisterThatIsCleared) {
+  EXPECT_EQ(SyscallNumberAt(AddressOf(GcmTestZero)), 0);
+  EXPECT_EQ(SyscallNumberAt(AddressOf(GcmTestOtherZero)), 270);
 }
 TEST(SyscallNumber, IsFoundBehindMovesOfArguments) {
   EXPECT_EQ(SyscallNumberAt(AddressOf(GcmTestMoves)), 270);
