@@ -18,7 +18,7 @@ namespace {
 // What a stop may last, beside fetching all pages, as long as it need not be the last one. It grows
 // where that is too little.
 constexpr uint64_t kSlice = 350 * clock::kMicrosecond;
-constexpr uint64_t kLongestSlice = 3 * clock::kMillisecond;
+constexpr uint64_t kLongestSlice = clock::kMillisecond * 3 / 2;
 constexpr uint64_t kSliceGrowth = 16;
 constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
 constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;

@@ -42,15 +42,21 @@ void Heap::Configure(const HeapSettings& settings) {
   if (careful == careful_) return;
   careful_ = careful;
   // Spans that were handed out before get owners that the fast path does not know.
-  FlushCache();
+  if (t_cache != &g_empty_cache) {
+    ThreadCache* cache = t_cache;
+    t_cache = &g_empty_cache;
+    CriticalSection critical(cache);
+    cache->Retire();
+    cache->Reopen();
+    t_cache = cache;
+  }
 }
 
 void Heap::FlushCache() {
   ThreadCache* cache = t_cache;
   if (cache == &g_empty_cache) return;
   CriticalSection critical(cache);
-  cache->Retire();
-  cache->Reopen();
+  cache->FlushCached(true);
 }
 
 Unstoppable::Unstoppable() : Unstoppable(heap().Cache()) {}

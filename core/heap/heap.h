@@ -74,8 +74,7 @@ class Heap {
   // The calling thread's cache, made when it has none; the empty one without memory.
   ThreadCache* Cache();
 
-  // What the calling thread has at hand goes to the central lists, and what is empty to the page
-  // heap.
+  // The blocks that the calling thread has at hand become free.
   void FlushCache();
 
   // Entered by the layers below.

@@ -161,8 +161,7 @@ void ThreadCache::BlackenCurrent() {
   }
 }
 
-// What is at hand becomes free, in spans that the caller lists anew.
-void ThreadCache::FlushCached() {
+void ThreadCache::FlushCached(bool relist) {
   for (unsigned c = 0; c < kClasses; ++c) {
     Bin& bin = bins_[c];
     for (; bin.count != 0; StoreRelaxed(&bin.count, bin.count - 1)) {
@@ -172,6 +171,7 @@ void ThreadCache::FlushCached() {
       const uint64_t mask = uint64_t{1} << bit % 64;
       StoreRelaxed(free, LoadRelaxed(free) | mask);
       StoreRelaxed(cached, LoadRelaxed(cached) & ~mask);
+      if (relist) NoteFreed(heap().pages().arena().SpanOf(bin.cached[bin.count - 1].block));
     }
   }
 }
@@ -245,6 +245,11 @@ void ThreadCache::FreeLocal(Span* span, unsigned index) {
   uint64_t* word = span->free_bits() + index / 64;
   StoreRelaxed(word, LoadRelaxed(word) | uint64_t{1} << index % 64);
   CountFreed(span->slot_size);
+  NoteFreed(span);
+}
+
+// A free bit of a span of this cache has been set.
+void ThreadCache::NoteFreed(Span* span) {
   if (span->list != SpanList::kCurrent && --span->credit <= 0 && Relist(span)) {
     heap().pages().Free(span);
   }
@@ -284,7 +289,7 @@ void ThreadCache::Retire() {
     }
     queued = next;
   }
-  FlushCached();
+  FlushCached(false);
   for (unsigned c = 0; c < kClasses; ++c) {
     ClassLists& lists = lists_[c];
     ClearCursor(c);

@@ -122,6 +122,8 @@ class alignas(64) ThreadCache {
   void FreeLocal(Span* span, unsigned index);
   // Takes over what other threads have freed in spans of this cache.
   void DrainRemote();
+  // What is at hand becomes free. Without `relist` the caller lists all spans anew.
+  void FlushCached(bool relist);
   void CountFreed(size_t bytes, unsigned objects = 1) {
     StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
@@ -172,11 +174,11 @@ class alignas(64) ThreadCache {
     SpanQueue full;
   };
 
+  void NoteFreed(Span* span);
   bool Relist(Span* span);
   bool RelistSwept(Span* span);
   void SetCursor(unsigned size_class, Span* span, unsigned word);
   void ClearCursor(unsigned size_class);
-  void FlushCached();
   bool Refill(unsigned size_class);
   bool FindBits(ClassLists& lists, unsigned size_class);
   void MakeCurrent(Span* span);
