@@ -8,6 +8,7 @@ namespace gcm {
 namespace {
 
 constexpr size_t kPieceSize = 64 * kMiB;
+constexpr uint64_t kFetchOfPiece = 20 * clock::kMicrosecond;
 
 struct Visit {
   Marker* marker;
@@ -167,7 +168,8 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
   if (done != 0) {
     const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();
-    fetch_time_ = fetch * rounds_count_ / done;
+    // A program that faults meanwhile makes it longer than it is during a stop.
+    fetch_time_ = Min(fetch * rounds_count_ / done, rounds_count_ * kFetchOfPiece);
   }
   round_pages_ += job.pages.load(std::memory_order_relaxed);
   record_.dirty_pages += job.pages.load(std::memory_order_relaxed);

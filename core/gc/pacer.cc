@@ -57,6 +57,13 @@ Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
   return Verdict::kNo;
 }
 
+uint64_t Pacer::Extrapolate(uint64_t taken, uint64_t before, uint64_t time) {
+  const double most = static_cast<double>(UINT64_MAX / 4);
+  const double n = static_cast<double>(taken) * static_cast<double>(time) /
+                   static_cast<double>(Max<uint64_t>(before, 1));
+  return static_cast<uint64_t>(Min(n, most));
+}
+
 void Pacer::Finished(const Cycle& cycle) {
   spent_ += cycle.duration;
   if (cycle.counts) {

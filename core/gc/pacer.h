@@ -48,6 +48,8 @@ class Pacer {
   // Bytes of slots taken since the last cycle at which Due must be asked, too.
   uint64_t taken_trigger() const { return taken_goal_; }
   void Finished(const Cycle& cycle);
+  // What is taken in `time` nanoseconds, if `taken` were in `before`.
+  static uint64_t Extrapolate(uint64_t taken, uint64_t before, uint64_t time);
   // The first cycle has no predecessor: from `in_use` at the start.
   void Begin(uint64_t in_use);
 

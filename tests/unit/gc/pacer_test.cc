@@ -259,5 +259,13 @@ TEST(PacerProgram, GrowingWithoutLeaksSeesLogarithmicallyManyCycles) {
   EXPECT_GE(o.cycles, 7);
 }
 
+TEST(Pacer, WhatWouldBeTakenFollowsTheRate) {
+  EXPECT_EQ(Pacer::Extrapolate(1000, 500, 250), 500u);
+  EXPECT_EQ(Pacer::Extrapolate(0, 500, 250), 0u);
+  EXPECT_EQ(Pacer::Extrapolate(1000, 0, 2), 2000u);
+  EXPECT_GT(Pacer::Extrapolate(UINT64_MAX, 1, UINT64_MAX), uint64_t{1} << 61);  // and no more than can be added
+  EXPECT_LT(Pacer::Extrapolate(UINT64_MAX, 1, UINT64_MAX), uint64_t{1} << 63);
+}
+
 }  // namespace
 }  // namespace gcm
