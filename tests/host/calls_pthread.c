@@ -50,13 +50,17 @@ static void make_monotonic(struct wait *w) {
   MUST(pthread_cond_init(&by_monotonic, &attributes) == 0);
 }
 
+// A call that was late is tried again: what is held is held already then.
+static bool is_held;
 static void lock_held(struct wait *w) {
   (void)w;
-  pthread_mutex_lock(&held);
+  if (!is_held) MUST(pthread_mutex_lock(&held) == 0);
+  is_held = true;
 }
 static void unlock_held(struct wait *w) {
   (void)w;
-  pthread_mutex_unlock(&held);
+  is_held = false;
+  MUST(pthread_mutex_unlock(&held) == 0);
 }
 static long call_mutex_timedlock(struct wait *w) {
   struct timespec space, *until = limit_until(w, CLOCK_REALTIME, &space);
@@ -69,10 +73,12 @@ static long call_mutex_clocklock(struct wait *w) {
 
 static void lock_rwlock(struct wait *w) {
   (void)w;
-  MUST(pthread_rwlock_wrlock(&rwlock) == 0);
+  if (!is_held) MUST(pthread_rwlock_wrlock(&rwlock) == 0);
+  is_held = true;
 }
 static void unlock_rwlock(struct wait *w) {
   (void)w;
+  is_held = false;
   MUST(pthread_rwlock_unlock(&rwlock) == 0);
 }
 static long call_rdlock(struct wait *w) {

@@ -54,8 +54,16 @@ long CallFuture(wait* w) {
 }
 
 std::timed_mutex g_timed_mutex;
-void LockTimed(wait*) { g_timed_mutex.lock(); }
-void UnlockTimed(wait*) { g_timed_mutex.unlock(); }
+// A call that was late is tried again: what is held is held already then.
+bool g_is_held;
+void LockTimed(wait*) {
+  if (!g_is_held) g_timed_mutex.lock();
+  g_is_held = true;
+}
+void UnlockTimed(wait*) {
+  g_is_held = false;
+  g_timed_mutex.unlock();
+}
 long CallTryLockFor(wait* w) {
   if (w->limited) return g_timed_mutex.try_lock_for(Limit(w)) ? 0 : 1;
   g_timed_mutex.lock();
