@@ -164,14 +164,14 @@ CASE(setuid_untouched_memory) {
     *far = malloc(100);
     memset(*far, 0x5e, 100);
     timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
     must_reclaim();
     lose(5000, 100);
     must_reclaim();
-    clock_gettime(CLOCK_MONOTONIC, &end);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     for (int i = 0; i < 100; ++i) MUST(static_cast<unsigned char*>(*far)[i] == 0x5e);
     const double seconds = static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e9;
-    if (seconds > 0.3) fail("the cycles took %.2f s", seconds);
+    if (seconds > 0.3) fail("the cycles took %.2f s of processor time", seconds);
   });
 }
 
