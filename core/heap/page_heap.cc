@@ -85,8 +85,7 @@ Span* PageHeap::Find(size_t pages) {
 
 // Cuts `pages` pages off the front of `run`, which is in no index, and gives back the rest.
 Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
-  if (run->pages == pages && run->capacity >= words && run->capacity <= Max(words, kFewWords))
-    return run;
+  if (run->pages == pages && run->capacity == CapacityFor(words)) return run;
   Span* span = NewSpan(words);
   if (span == nullptr) return nullptr;
   span->start = run->start;

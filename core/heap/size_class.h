@@ -28,6 +28,10 @@ inline constexpr uint8_t kLargeClass = 255;  // a span of one block, from the pa
 
 // Words of a bitmap that fit beside the head of a span's descriptor.
 inline constexpr unsigned kFewWords = 2;
+// Room for a bitmap of so many words in a descriptor, in words.
+constexpr unsigned CapacityFor(unsigned words) {
+  return words <= kFewWords ? kFewWords : words <= 4 ? 4 : 8;
+}
 
 struct SizeClass {
   uint32_t size;        // bytes of a slot
@@ -73,10 +77,6 @@ constexpr uint16_t PagesForSlot(size_t size) {
   return static_cast<uint16_t>(best);
 }
 
-constexpr unsigned CapacityFor(unsigned words) {
-  return words <= kFewWords ? kFewWords : words <= 4 ? 4 : 8;
-}
-
 // Each may keep a span from being given back.
 constexpr uint8_t CachedFor(size_t size) { return size <= 272 ? 16 : size <= 1040 ? 8 : 2; }
 
@@ -88,7 +88,7 @@ constexpr SizeClass MakeClass(size_t size) {
   c.reciprocal = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
   c.words = static_cast<uint8_t>((c.slots + 63) / 64);
   c.capacity = static_cast<uint8_t>(CapacityFor(c.words));
-  c.bits_at = c.capacity == kFewWords ? 16 : 128;
+  c.bits_at = c.capacity == kFewWords ? 16 : 128;  // checked in span.h
   c.cached = CachedFor(size);
   return c;
 }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 
 #include "core/heap/size_class.h"
 #include "platform/base.h"
@@ -92,7 +93,8 @@ struct alignas(64) Span {
   }
   unsigned CountFree() const;
 };
-static_assert(sizeof(Span) == 128);
+// SizeClass::bits_at.
+static_assert(offsetof(Span, few_bits) == 16 && sizeof(Span) == 128);
 
 // Values of Span::owner that are no thread cache. A thread without a cache compares unequal to all.
 inline constexpr uintptr_t kOwnerNone = 1;     // in a central list, large, or a free run

@@ -165,13 +165,11 @@ void ThreadCache::FlushCached(bool relist) {
   for (unsigned c = 0; c < kClasses; ++c) {
     Bin& bin = bins_[c];
     for (; bin.count != 0; StoreRelaxed(&bin.count, bin.count - 1)) {
-      const uintptr_t bit = bin.cached[bin.count - 1].bit;
-      auto* cached = PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7});
-      uint64_t* free = cached - kSizeClasses.classes[c].capacity;
-      const uint64_t mask = uint64_t{1} << bit % 64;
-      StoreRelaxed(free, LoadRelaxed(free) | mask);
-      StoreRelaxed(cached, LoadRelaxed(cached) & ~mask);
-      if (relist) NoteFreed(heap().pages().arena().SpanOf(bin.cached[bin.count - 1].block));
+      const CachedBlock last = bin.cached[bin.count - 1];
+      uint64_t* free = last.word() - kSizeClasses.classes[c].capacity;
+      StoreRelaxed(free, LoadRelaxed(free) | last.mask());
+      StoreRelaxed(last.word(), LoadRelaxed(last.word()) & ~last.mask());
+      if (relist) NoteFreed(heap().pages().arena().SpanOf(last.block));
     }
   }
 }

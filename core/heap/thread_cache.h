@@ -35,6 +35,8 @@ class Sweeper;
 struct CachedBlock {
   uintptr_t block;
   uintptr_t bit;
+  uint64_t* word() const { return PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7}); }
+  uint64_t mask() const { return uint64_t{1} << bit % 64; }
 };
 
 struct Bin {
@@ -66,13 +68,11 @@ class alignas(64) ThreadCache {
   GCM_INLINE void* AllocateFast(unsigned size_class) {
     Bin& bin = bins_[size_class];
     if (const uint32_t count = LoadRelaxed(&bin.count); GCM_LIKELY(count != 0)) {
-      const CachedBlock& last = bin.cached[count - 1];
+      const CachedBlock last = bin.cached[count - 1];
       uintptr_t block = last.block;
-      const uintptr_t bit = last.bit;
       asm volatile("" : "+r"(block) : : "memory");  // the address first, then all else
       StoreRelaxed(&bin.count, count - 1);
-      auto* word = PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7});
-      StoreRelaxed(word, LoadRelaxed(word) & ~(uint64_t{1} << bit % 64));
+      StoreRelaxed(last.word(), LoadRelaxed(last.word()) & ~last.mask());
       return PointerTo(block);
     }
     uint64_t bits = LoadRelaxed(bin.word);
