@@ -17,21 +17,23 @@ namespace gcm::interrupted_call {
 
 How Classify(Call* call) {
   const long* a = call->arguments;
-  auto timespec_at = [&](unsigned i) {
+  auto timeout_at = [&](unsigned i, How how) {
     call->timeout = i;
-    return a[i] == 0 ? How::kAgain : How::kTimespec;
+    return a[i] == 0 ? How::kAgain : how;
   };
   switch (call->number) {
     case SYS_pause:
     case SYS_rt_sigsuspend:
-    case SYS_select:
-    case SYS_pselect6:
-    case SYS_ppoll:
     case SYS_msgrcv:
     case SYS_msgsnd:
     case SYS_semop:
     case 449:  // futex_waitv: absolute
       return How::kAgain;
+    case SYS_select:
+    case SYS_pselect6:
+      return timeout_at(4, How::kUpdated);
+    case SYS_ppoll:
+      return timeout_at(2, How::kUpdated);
     case SYS_poll:
     case SYS_nanosleep:
     case SYS_restart_syscall:
@@ -44,12 +46,12 @@ How Classify(Call* call) {
       return static_cast<int>(a[3]) < 0 ? How::kAgain : How::kMilliseconds;
     case 441:  // epoll_pwait2
     case SYS_semtimedop:
-      return timespec_at(3);
+      return timeout_at(3, How::kTimespec);
     case SYS_rt_sigtimedwait:
-      return timespec_at(2);
+      return timeout_at(2, How::kTimespec);
     case SYS_io_getevents:
     case 333:  // io_pgetevents
-      return timespec_at(4);
+      return timeout_at(4, How::kTimespec);
     case 426: {  // io_uring_enter
       if ((a[3] & kRingExtended) == 0 || (a[3] & kRingAbsolute) != 0) return How::kAgain;
       auto* argument = PointerTo<RingArgument>(static_cast<uintptr_t>(a[4]));

@@ -8,7 +8,8 @@ namespace gcm::interrupted_call {
 
 enum class How {
   kNot,           // it is not known to be restarted, or does not wait
-  kAgain,         // without a relative timeout, or the kernel has updated it
+  kAgain,         // without a relative timeout
+  kUpdated,       // argument Call::timeout: the kernel has written down what was left
   kRemembered,    // the kernel knows the rest: restart_syscall
   kMilliseconds,  // argument 3
   kTimespec,      // argument Call::timeout
@@ -37,7 +38,7 @@ struct RingArgument {
 };
 constexpr long kRingGetEvents = 1, kRingExtended = 8, kRingAbsolute = 1 << 5;
 
-// Of a call that has returned EINTR. Sets call->timeout for How::kTimespec.
+// Of a call that has returned EINTR. Sets call->timeout where `How` names it.
 How Classify(Call* call);
 // Whether a call that is about to be entered anew may end with EINTR instead: it may wait, and is
 // none that the kernel always restarts. `seen`: it was seen waiting.

@@ -14,6 +14,7 @@
 #include "platform/clock.h"
 #include "platform/continuation.h"
 #include "platform/file.h"
+#include "platform/memory_map.h"
 #include "platform/message.h"
 #include "platform/process.h"
 #include "platform/restartable.h"
@@ -154,10 +155,8 @@ bool InHandler(Wait* wait) {
 
 struct Deadline {
   uint64_t at;
-  explicit Deadline(uint64_t nanoseconds) {
-    uint64_t now = clock::Now();
-    at = nanoseconds > UINT64_MAX - now ? UINT64_MAX : now + nanoseconds;
-  }
+  Deadline(uint64_t since, uint64_t nanoseconds)
+      : at(nanoseconds > UINT64_MAX - since ? UINT64_MAX : since + nanoseconds) {}
   uint64_t Left() const { return at - Min(at, clock::Now()); }
   int Milliseconds() const {
     return static_cast<int>(Min<uint64_t>((Left() + 999'999) / 1'000'000, INT32_MAX));
@@ -168,7 +167,20 @@ uint64_t Nanoseconds(uint64_t seconds, uint64_t rest) {
   return seconds > UINT64_MAX / (2 * clock::kSecond) ? UINT64_MAX : seconds * clock::kSecond + rest;
 }
 
-long WaitWithTimeout(Call call, How how, const ucontext_t* context) {
+// The kernel has written down what was left when the signal came: the stop took its time since.
+void TakeOffStop(const Call& call, uint64_t since) {
+  const auto timeout = static_cast<uintptr_t>(call.arguments[call.timeout]);
+  const uint64_t unit = call.number == SYS_select ? 1000 : 1;  // timeval, or timespec
+  uint64_t time[2];
+  if (ReadOwnMemory(timeout, time, sizeof(time)) != sizeof(time)) return;
+  const uint64_t left = Deadline(since, Nanoseconds(time[0], time[1] * unit)).Left();
+  time[0] = left / clock::kSecond;
+  time[1] = left % clock::kSecond / unit;
+  // Where the program may not write, the kernel did not either.
+  ReadOwnMemory(AddressOf(time), PointerTo(timeout), sizeof(time));
+}
+
+long WaitWithTimeout(Call call, How how, uint64_t since, const ucontext_t* context) {
   uint64_t time;
   RingArgument ring{};
   if (how == How::kMilliseconds) {
@@ -182,7 +194,7 @@ long WaitWithTimeout(Call call, How how, const ucontext_t* context) {
     auto* left = PointerTo<const timespec>(at);
     time = Nanoseconds(static_cast<uint64_t>(left->tv_sec), static_cast<uint64_t>(left->tv_nsec));
   }
-  const Deadline deadline(time);
+  const Deadline deadline(since, time);
   timespec left;
   Wait wait{&call, context, LoadRelaxed(&t_handlers), 0};
   do {
@@ -203,7 +215,8 @@ long WaitWithTimeout(Call call, How how, const ucontext_t* context) {
 
 // Waits until the socket is ready, which is when the call is to be entered anew (true), or for the
 // rest of its timeout: then *result is the call's. `again`: it was continued before.
-bool WaitForSocket(const Call& call, bool again, const ucontext_t* context, long* result) {
+bool WaitForSocket(const Call& call, bool again, uint64_t since, const ucontext_t* context,
+                   long* result) {
   const bool reads = call.number == SYS_read || call.number == SYS_readv ||
                      call.number == SYS_recvfrom || call.number == SYS_recvmsg ||
                      call.number == SYS_recvmmsg || call.number == SYS_accept ||
@@ -215,8 +228,8 @@ bool WaitForSocket(const Call& call, bool again, const ucontext_t* context, long
       (time.tv_sec == 0 && time.tv_usec == 0)) {
     return true;
   }
-  Deadline deadline(
-      Nanoseconds(static_cast<uint64_t>(time.tv_sec), static_cast<uint64_t>(time.tv_usec) * 1000));
+  Deadline deadline(since, Nanoseconds(static_cast<uint64_t>(time.tv_sec),
+                                       static_cast<uint64_t>(time.tv_usec) * 1000));
   int domain = 0;
   size = sizeof(domain);
   Syscall(SYS_getsockopt, call.arguments[0], SOL_SOCKET, SO_DOMAIN, &domain, &size);
@@ -276,7 +289,7 @@ void RestartAgain(const greg_t* g) {
 
 }  // namespace
 
-void Continue(ucontext_t* context, Hint hint) {
+void Continue(ucontext_t* context, Hint hint, uint64_t since) {
   greg_t* g = context->uc_mcontext.gregs;
   StoreRelaxed(&t_stops, LoadRelaxed(&t_stops) + 1);
   if (Skips(Skip::restart)) return;
@@ -307,6 +320,9 @@ void Continue(ucontext_t* context, Hint hint) {
     case How::kNot:
     case How::kAgain:
       break;
+    case How::kUpdated:
+      TakeOffStop(call, since);
+      break;
     case How::kRemembered: {
       call.number = SYS_restart_syscall;
       Wait wait{&call, context, LoadRelaxed(&t_handlers), 0};
@@ -316,14 +332,14 @@ void Continue(ucontext_t* context, Hint hint) {
     }
     case How::kSocket: {
       long answer = 0;
-      if (WaitForSocket(call, again, context, &answer)) break;
+      if (WaitForSocket(call, again, since, context, &answer)) break;
       g[REG_RAX] = answer;
       return;
     }
     case How::kMilliseconds:
     case How::kTimespec:
     case How::kEnterRing:
-      g[REG_RAX] = WaitWithTimeout(call, how, context);
+      g[REG_RAX] = WaitWithTimeout(call, how, since, context);
       return;
   }
   if (ProgramSignalPending(context)) return;
@@ -360,7 +376,7 @@ void SetAround(void (*run)(void (*fn)(void* data), void* data)) {
 
 #else
 
-void Continue(ucontext_t*, Hint) {}
+void Continue(ucontext_t*, Hint, uint64_t) {}
 void BeforeHandler(ucontext_t*, bool) {}
 void BeforeCall() {}
 void SetAround(void (*)(void (*)(void*), void*)) {}

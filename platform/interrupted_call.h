@@ -28,8 +28,9 @@ struct Hint {
 // otherwise. The first of these may end with EINTR.
 Hint Read(int tid);
 
-// In the handler of our signal, when all else is done, with all signals blocked.
-void Continue(ucontext_t* context, Hint hint);
+// In the handler of our signal, when all else is done, with all signals blocked. `since`: when the
+// handler began, by the monotonic clock.
+void Continue(ucontext_t* context, Hint hint, uint64_t since);
 
 // Before a handler of the program runs, with its context: a call that was about to be entered anew
 // after a stop is interrupted by the program now. `restarts`: it was installed with SA_RESTART.

@@ -133,9 +133,10 @@ interrupted_call::Hint HintOf(const siginfo_t* info) {
 void Handler(int signal, siginfo_t* info, void* context) {
   if (IsOurs(info)) {
     int saved_errno = errno;
+    const uint64_t since = clock::Now();
     auto* interrupted = static_cast<ucontext_t*>(context);
     Receive(interrupted);
-    interrupted_call::Continue(interrupted, HintOf(info));
+    interrupted_call::Continue(interrupted, HintOf(info), since);
     errno = saved_errno;
   } else if (AddressOf(reinterpret_cast<void*>(g_previous.handler)) > 1) {
     g_previous.handler(signal, info, context);
