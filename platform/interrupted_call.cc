@@ -29,6 +29,7 @@ namespace {
 
 // Some call was interrupted whose number could not be told without a hint.
 std::atomic<bool> g_wanted{false};
+constexpr unsigned kLooks = 3;
 
 }  // namespace
 
@@ -40,10 +41,15 @@ Hint Read(int tid) {
       .Text("/syscall", 9);
   char text[256];
   Hint hint;
-  if (ReadSmallFile(path.data(), text, sizeof(text)) <= 0) return hint;
-  const char* p = text;
+  const char* p;
   uint64_t number, pc = 0;
-  if (!ParseDecimal(&p, &number)) return hint;  // "running", or "-1" outside of a call
+  // Who enters a call, or leaves one, is shown as running: it gets a chance to be through.
+  for (unsigned tries = kLooks;; Syscall(SYS_sched_yield)) {
+    if (ReadSmallFile(path.data(), text, sizeof(text)) <= 0) return hint;
+    p = text;
+    if (ParseDecimal(&p, &number)) break;
+    if (--tries == 0 || text[0] != 'r') return hint;  // "running", or "-1" outside of a call
+  }
   p = strrchr(text, ' ');
   if (p == nullptr || *(p += 3) == '\0' || !ParseHex(&p, &pc)) return hint;
   return {static_cast<int>(number), pc};

@@ -25,7 +25,8 @@ struct Hint {
 // What /proc/self/task/TID/syscall says of a thread of this process. While the program runs, a
 // descriptor of ours could be seen, or could take a number that the program expects to get: so
 // nothing is read before the process has shown that it makes calls whose number cannot be told
-// otherwise. The first of these may end with EINTR.
+// otherwise. The first of these may end with EINTR, and so may one that is just being entered when
+// it is looked at.
 Hint Read(int tid);
 
 // In the handler of our signal, when all else is done, with all signals blocked. `since`: when the

@@ -229,9 +229,7 @@ void Cycle::TurnToSweeping() {
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   StopMarking();
   record_.mark = clock::Now() - began_;
-  const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
   record_.taken = heap().taken() - taken_before_;
-  record_.grown = in_use > record_.heap_before ? in_use - record_.heap_before : 0;
   heap().sweeper().Begin(&marking_.protected_ranges);
   heap().SetPhase(Phase::kSweeping);
 }

@@ -6,7 +6,8 @@ namespace {
 constexpr uint64_t kMinGrowth = 4 * kMiB;
 constexpr uint64_t kMinEarlyGrowth = 384 * kKiB;
 constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
-constexpr uint64_t kLeastShare = 16;
+constexpr uint64_t kLargeHeap = 256 * kMiB;
+constexpr uint64_t kLeastShare = 64;  // of its growth, for a heap that is beyond its goal
 constexpr uint64_t kAskAgain = 256 * kKiB;
 constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
 constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
@@ -17,43 +18,68 @@ uint64_t Percent(uint64_t n, uint64_t percent) {
   return n > UINT64_MAX / Max<uint64_t>(percent, 1) ? UINT64_MAX : n * percent / 100;
 }
 
+// A cycle that finds little is the more reason to wait with the next one.
+void Learn(uint64_t yield, uint64_t growth, unsigned* backoff) {
+  if (yield >= growth / 2) {
+    *backoff = *backoff > 2 ? *backoff - 2 : 0;
+  } else if (yield < growth / 4 && *backoff < kMaxBackoff) {
+    ++*backoff;
+  }
+}
+
 }  // namespace
 
 void Pacer::Begin(uint64_t in_use) { Plan(in_use, in_use, 0); }
 
 void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
   heap_after_ = heap;
+  taken_trigger_ = UINT64_MAX;
   if (percent_ == UINT64_MAX) {
-    growth_goal_ = growth_start_ = early_goal_ = taken_goal_ = UINT64_MAX;
+    growth_goal_ = growth_start_ = early_goal_ = UINT64_MAX;
   } else {
+    basis -= basis > kLargeHeap ? (basis - kLargeHeap) / 3 : 0;
     uint64_t growth = Max(Percent(basis, percent_), Percent(kMinGrowth, percent_));
     growth = Max(growth, kLeastGrowth);
     growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
-    const bool scattered = heap >= Add(live, growth);
-    const uint64_t taken = growth - Min(taken_runway_ + taken_runway_ / 8, growth - growth / 4);
-    taken_goal_ = scattered ? taken << backoff_ : UINT64_MAX;
-    const uint64_t room = growth_goal_ - Min(heap, growth_goal_);
+    free_ = heap - live;
+    const uint64_t room = growth_goal_ - live;
     growth_start_ = growth_goal_ - Min(runway_ + runway_ / 8, room - room / 4);
     uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
     early = Max(Percent(early, Min<uint64_t>(percent_, 100)), kLeastGrowth);
-    early_goal_ = Min(growth_start_, Add(heap, early));
+    early_goal_ = Min(growth_goal_, Add(heap, early));
+    taken_trigger_ = SlotsToTake(heap);
   }
   // Close to the limit a cycle still needs something to reclaim.
   limit_goal_ = limit_ == UINT64_MAX ? UINT64_MAX : Max(limit_, Add(heap, heap / 16 + kMiB));
-  trigger_ = Min(early_goal_, Min(growth_start_, limit_goal_));
+  trigger_ = Min(early_goal_, limit_goal_);
+  if (growth_start_ > heap) trigger_ = Min(trigger_, growth_start_);
+}
+
+// How many bytes of slots have been taken since the last cycle when, at this size, the next one is
+// to start.
+uint64_t Pacer::SlotsToTake(uint64_t in_use) const {
+  if (in_use < growth_start_) return UINT64_MAX;
+  return (free_ - Min(free_, in_use - growth_start_)) << taken_backoff_;
 }
 
 Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
+  taken_at_start_ = 0;
   if (in_use >= limit_goal_) {
     if (spent_ <= elapsed / kLimitShare || in_use >= growth_goal_) return Verdict::kLimit;
-  } else if (in_use >= growth_start_ || taken >= taken_goal_) {
+  } else if (in_use >= growth_goal_) {
+    return Verdict::kGrowth;
+  } else if (taken >= SlotsToTake(in_use)) {
+    taken_at_start_ = taken;
     return Verdict::kGrowth;
   } else if (in_use >= early_goal_ && spent_ <= elapsed / kEarlyShare) {
     return Verdict::kEarly;
   }
+  taken_trigger_ = SlotsToTake(in_use);
   trigger_ = Max(trigger_, in_use + kAskAgain);
-  const uint64_t start = Min(growth_start_, limit_goal_);
-  if (trigger_ > start && in_use < start) trigger_ = start;
+  const uint64_t starts[] = {growth_start_, growth_goal_, limit_goal_};
+  for (const uint64_t start : starts) {
+    if (in_use < start) trigger_ = Min(trigger_, start);
+  }
   return Verdict::kNo;
 }
 
@@ -67,18 +93,18 @@ uint64_t Pacer::Extrapolate(uint64_t taken, uint64_t before, uint64_t time) {
 void Pacer::Finished(const Cycle& cycle) {
   spent_ += cycle.duration;
   if (cycle.counts) {
-    uint64_t growth = cycle.heap_before > heap_after_ ? cycle.heap_before - heap_after_ : 0;
-    uint64_t yield =
-        cycle.heap_before > cycle.heap_after ? cycle.heap_before - cycle.heap_after : 0;
-    yield = Max(yield, cycle.reclaimed);
-    if (yield >= growth / 2) {
-      backoff_ = backoff_ > 2 ? backoff_ - 2 : 0;
-    } else if (yield < growth / 4 && backoff_ < kMaxBackoff) {
-      ++backoff_;
+    const uint64_t growth = cycle.heap_before - Min(cycle.heap_before, heap_after_);
+    const uint64_t yield =
+        Max(cycle.heap_before - Min(cycle.heap_before, cycle.heap_after), cycle.reclaimed);
+    if (taken_at_start_ > growth) {
+      Learn(yield, taken_at_start_, &taken_backoff_);
+    } else {
+      Learn(yield, growth, &backoff_);
+      if (yield >= growth / 2) Learn(yield, growth, &taken_backoff_);
     }
   }
-  taken_runway_ = Max(cycle.taken, taken_runway_ - taken_runway_ / 4);
-  runway_ = Max(cycle.grown, runway_ - runway_ / 4);
+  taken_at_start_ = 0;
+  runway_ = Max(cycle.taken, runway_ - runway_ / 4);
   Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), Add(cycle.marked, cycle.roots));
 }
 

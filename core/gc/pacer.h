@@ -2,10 +2,14 @@
 //
 // The rule is Go's: a cycle should have ended when the heap has grown to
 //   live + (live + roots) * percent / 100, and by at least 4 MiB,
-// where the heap is counted by its pages in use, so that what a program frees does not count. What
-// was reclaimed lies scattered and is used first: where the pages in use exceed the goal although
-// much of them is free, the slots that are taken count as growth. (Always they cannot: a slot that
-// the program frees is taken again and again.)
+// where of more than 256 MiB two thirds count: a large heap costs more than the time of its cycles.
+// The heap is counted by its pages in use, so that what a program frees does not count.
+//
+// What was reclaimed lies scattered in pages that stay in use, and is taken first: only when it is
+// used up does the heap grow, as fast as the program allocates. So a cycle starts when, by what was
+// taken during the last ones, the goal would be passed before it has ended. (Slots that the program
+// frees itself are taken again and again: where cycles that started so find little, the next one
+// waits for twice as many.)
 //
 // Early cycles: a small heap is collected so cheaply that waiting for 4 MiB of garbage would only
 // cost memory. A cycle may start as soon as the heap has grown by a fifth (at least 384 KiB),
@@ -28,8 +32,7 @@ class Pacer {
     uint64_t duration;       // nanoseconds
     bool counts;             // started by growth: its yield says something about the program
     uint64_t reclaimed = 0;  // bytes of blocks; their pages may stay in use
-    uint64_t grown = 0;      // bytes of pages that came into use while it ran beside the program
-    uint64_t taken = 0;      // bytes of slots that were taken meanwhile
+    uint64_t taken = 0;      // bytes of slots that were taken while it ran beside the program
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -46,7 +49,7 @@ class Pacer {
   // the trigger on a little.
   Verdict Due(uint64_t in_use, uint64_t elapsed, uint64_t taken = 0);
   // Bytes of slots taken since the last cycle at which Due must be asked, too.
-  uint64_t taken_trigger() const { return taken_goal_; }
+  uint64_t taken_trigger() const { return taken_trigger_; }
   void Finished(const Cycle& cycle);
   // What is taken in `time` nanoseconds, if `taken` were in `before`.
   static uint64_t Extrapolate(uint64_t taken, uint64_t before, uint64_t time);
@@ -55,19 +58,23 @@ class Pacer {
 
  private:
   void Plan(uint64_t heap, uint64_t live, uint64_t basis);
+  uint64_t SlotsToTake(uint64_t in_use) const;
 
   uint64_t percent_ = 100;
   uint64_t limit_ = UINT64_MAX;
   uint64_t trigger_ = UINT64_MAX;
+  uint64_t taken_trigger_ = UINT64_MAX;
   uint64_t early_goal_ = UINT64_MAX;
   uint64_t growth_goal_ = UINT64_MAX;
-  uint64_t growth_start_ = UINT64_MAX;  // at most the goal
+  uint64_t growth_start_ = UINT64_MAX;  // where a cycle starts if no slots are free
   uint64_t limit_goal_ = UINT64_MAX;
-  uint64_t taken_goal_ = UINT64_MAX;
-  uint64_t runway_ = 0, taken_runway_ = 0;  // what a cycle took, lately
-  uint64_t spent_ = 0;                      // nanoseconds in collections
+  uint64_t free_ = 0;    // bytes of free slots after the last cycle
+  uint64_t runway_ = 0;  // bytes that the program took during a cycle, lately
+  uint64_t spent_ = 0;   // nanoseconds in collections
   uint64_t heap_after_ = 0;
-  unsigned backoff_ = 0;  // early cycles wait 2^backoff times as long
+  uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
+  unsigned taken_backoff_ = 0;   // such cycles wait for 2^backoff times as many slots
+  unsigned backoff_ = 0;         // early cycles wait 2^backoff times as long
 };
 
 }  // namespace gcm

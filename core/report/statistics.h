@@ -26,7 +26,6 @@ struct CycleRecord {
   uint64_t marked_objects, reclaimed_objects, reclaimed_bytes;
   uint64_t released_bytes;
   uint64_t taken;  // bytes of slots taken meanwhile
-  uint64_t grown;  // bytes of pages that came into use meanwhile
   uint64_t dirty_pages, rescanned_bytes;
   DirtySource dirty_source = DirtySource::kNone;
   unsigned workers;

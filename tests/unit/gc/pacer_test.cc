@@ -147,37 +147,93 @@ TEST(Pacer, TriggerNeverPassesTheGoal) {
   }
 }
 
+TEST(Pacer, OfALargeHeapTwoThirdsCount) {
+  Pacer pacer;
+  pacer.Begin(0);
+  pacer.Finished(After(2 * kGiB, kGiB));
+  EXPECT_EQ(pacer.goal(), kGiB + 256 * kMiB + 512 * kMiB);
+}
+
 // A cycle that runs beside the program should have ended at the goal.
 TEST(Pacer, StartsAsMuchEarlierAsTheLastCycleTook) {
   Pacer pacer;
   pacer.Begin(0);
   Pacer::Cycle cycle = After(200 * kMiB, 100 * kMiB, 0, 1'000'000'000'000);
-  cycle.grown = 16 * kMiB;
+  cycle.taken = 16 * kMiB;
   pacer.Finished(cycle);
   EXPECT_EQ(pacer.goal(), 200 * kMiB);
   EXPECT_EQ(pacer.Due(181 * kMiB, kNoTime), Verdict::kNo);
   EXPECT_EQ(pacer.Due(182 * kMiB, kNoTime), Verdict::kGrowth);
-  cycle.grown = kGiB;  // a quarter of the room stays
+  cycle.taken = kGiB;  // a quarter of the room stays
   pacer.Finished(cycle);
   EXPECT_EQ(pacer.Due(124 * kMiB, kNoTime), Verdict::kNo);
   EXPECT_EQ(pacer.Due(125 * kMiB, kNoTime), Verdict::kGrowth);
 }
 
-// What is free lies scattered in more pages than the goal allows.
-TEST(Pacer, CountsSlotsThatAreTakenInAScatteredHeap) {
+// What is free lies scattered in pages that stay in use, and is taken before the heap grows.
+Pacer::Cycle Scattered(uint64_t heap, uint64_t live, uint64_t taken) {
+  Pacer::Cycle cycle = After(heap, heap, 0, 1'000'000'000'000);
+  cycle.marked = live;
+  cycle.reclaimed = heap - live;
+  cycle.taken = taken;
+  return cycle;
+}
+
+TEST(Pacer, StartsBeforeTheFreeSlotsAreUsedUp) {
   Pacer pacer;
   pacer.Begin(0);
-  Pacer::Cycle cycle = After(300 * kMiB, 250 * kMiB, 0, 1'000'000'000'000);
-  cycle.marked = 100 * kMiB;
-  cycle.reclaimed = 150 * kMiB;
-  pacer.Finished(cycle);
-  EXPECT_EQ(pacer.taken_trigger(), 100 * kMiB);
-  EXPECT_LT(pacer.goal(), 260 * kMiB);
-  EXPECT_EQ(pacer.Due(250 * kMiB, kNoTime, 99 * kMiB), Verdict::kNo);
-  EXPECT_EQ(pacer.Due(250 * kMiB, kNoTime, 100 * kMiB), Verdict::kGrowth);
-  cycle.heap_after = 150 * kMiB;  // not scattered: slots may be taken again and again
-  pacer.Finished(cycle);
+  pacer.Finished(Scattered(200 * kMiB, 100 * kMiB, 16 * kMiB));
+  // The goal is 64 KiB * 25 beyond the heap; a cycle takes 18 MiB.
+  const uint64_t goal = pacer.goal();
+  EXPECT_LT(goal, 202 * kMiB);
+  EXPECT_EQ(pacer.taken_trigger(), 100 * kMiB - (18 * kMiB - (goal - 200 * kMiB)));
+  EXPECT_EQ(pacer.Due(200 * kMiB, kNoTime, pacer.taken_trigger() - 1), Verdict::kNo);
+  EXPECT_EQ(pacer.Due(200 * kMiB, kNoTime, pacer.taken_trigger()), Verdict::kGrowth);
+}
+
+TEST(Pacer, FreeSlotsMakeUpForTheDistanceToTheGoal) {
+  Pacer pacer;
+  pacer.Begin(0);
+  pacer.Finished(Scattered(150 * kMiB, 100 * kMiB, 48 * kMiB));
+  EXPECT_EQ(pacer.goal(), 200 * kMiB);
+  // It would pass the goal from 146 MiB on without a free slot; 50 MiB are free.
+  EXPECT_EQ(pacer.taken_trigger(), 46 * kMiB);
+  EXPECT_EQ(pacer.Due(150 * kMiB, kNoTime, 46 * kMiB), Verdict::kGrowth);
+  EXPECT_EQ(pacer.Due(160 * kMiB, kNoTime, 35 * kMiB), Verdict::kNo);
+  EXPECT_EQ(pacer.taken_trigger(), 36 * kMiB);
+  EXPECT_EQ(pacer.Due(160 * kMiB, kNoTime, 36 * kMiB), Verdict::kGrowth);
+}
+
+TEST(Pacer, FarFromTheGoalTakenSlotsStartNothing) {
+  Pacer pacer;
+  pacer.Begin(0);
+  pacer.Finished(Scattered(150 * kMiB, 100 * kMiB, 16 * kMiB));
   EXPECT_EQ(pacer.taken_trigger(), UINT64_MAX);
+  EXPECT_EQ(pacer.Due(150 * kMiB, kNoTime, kGiB), Verdict::kNo);
+}
+
+// A program that frees what it takes, takes the same slots again and again.
+TEST(Pacer, TakenSlotsCountForLessWhereNothingIsFound) {
+  Pacer pacer;
+  pacer.Begin(0);
+  const Pacer::Cycle cycle = Scattered(200 * kMiB, 100 * kMiB, 16 * kMiB);
+  pacer.Finished(cycle);
+  uint64_t taken = pacer.taken_trigger();
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(pacer.Due(200 * kMiB, kNoTime, taken), Verdict::kGrowth);
+    Pacer::Cycle useless = cycle;
+    useless.reclaimed = 0;
+    pacer.Finished(useless);
+    ASSERT_EQ(pacer.taken_trigger(), 2 * taken);
+    taken = pacer.taken_trigger();
+  }
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(pacer.Due(200 * kMiB, kNoTime, pacer.taken_trigger()), Verdict::kGrowth);
+    Pacer::Cycle useful = cycle;
+    useful.reclaimed = pacer.taken_trigger();
+    pacer.Finished(useful);
+  }
+  EXPECT_EQ(pacer.taken_trigger(), taken >> 8);
 }
 
 TEST(Pacer, HugeNumbersDoNotWrap) {
