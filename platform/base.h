@@ -66,6 +66,22 @@ template <typename T>
 GCM_INLINE void StoreRelaxed(T* p, T v) {
   __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
+// For words that one thread changes while it runs, and others while it is stopped: in one step, so
+// that neither loses what the other wrote.
+GCM_INLINE void FlipBitsRelaxed(uint64_t* p, uint64_t bits) {
+#if defined(__x86_64__) && !GCM_TSAN
+  asm volatile("xorq %1, %0" : "+m"(*p) : "r"(bits) : "cc");
+#else
+  __atomic_fetch_xor(p, bits, __ATOMIC_RELAXED);
+#endif
+}
+GCM_INLINE void IncrementRelaxed(uint64_t* p) {
+#if defined(__x86_64__) && !GCM_TSAN
+  asm volatile("incq %0" : "+m"(*p) : : "cc");
+#else
+  StoreRelaxed(p, LoadRelaxed(p) + 1);
+#endif
+}
 
 // Half-open range of addresses, in bytes.
 struct Range {

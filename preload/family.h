@@ -9,8 +9,6 @@ namespace gcm {
 // nullptr and ENOMEM without memory.
 void* Malloc(size_t size);
 void* AlignedOrNull(size_t alignment, size_t size);
-// Keeps errno.
-void FreeAs(void* p, const char* function);
 
 // preload/filters.cc: of the system call seccomp.
 void BeforeSeccomp(long operation);

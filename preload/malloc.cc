@@ -29,12 +29,10 @@ GCM_INLINE void Release(void* p, const char* function) { heap().Free(p, function
 
 }  // namespace
 
-void* Malloc(size_t size) {
+GCM_NOINLINE void* Malloc(size_t size) {
   void* p = heap().Allocate(size);
   return GCM_LIKELY(p != nullptr) ? p : OutOfMemory();
 }
-
-void FreeAs(void* p, const char* function) { Release(p, function); }
 
 void* AlignedOrNull(size_t alignment, size_t size) { return Aligned(alignment, size); }
 
@@ -45,8 +43,8 @@ using gcm::OutOfMemory;
 extern "C" {
 
 GCM_EXPORT void* malloc(size_t size) {
-  void* p = gcm::heap().Allocate(size);
-  return GCM_LIKELY(p != nullptr) ? p : OutOfMemory();
+  void* p = gcm::heap().AllocateQuickly(size);
+  return GCM_LIKELY(p != nullptr) ? p : gcm::Malloc(size);
 }
 
 GCM_EXPORT void free(void* p) { gcm::Release(p, "free"); }

@@ -1,13 +1,10 @@
 // The C++ operators, all twenty, without libstdc++: what they need of it is looked for weakly, so
 // that a C program does not get it loaded.
+#include <new>
+
+#include "core/heap/heap.h"
 #include "platform/message.h"
 #include "preload/family.h"
-
-namespace std {
-enum class align_val_t : size_t {};
-struct nothrow_t;
-using new_handler = void (*)();
-}  // namespace std
 
 // std::get_new_handler() and std::__throw_bad_alloc() of libstdc++.
 extern "C" {
@@ -23,7 +20,7 @@ void* TryAllocate(size_t size, size_t alignment) {
 }
 
 // The loop of [new.delete.single]: the handler makes room, throws, or is absent.
-GCM_COLD void* AllocateOrThrow(size_t size, size_t alignment) {
+GCM_NOINLINE void* AllocateOrThrow(size_t size, size_t alignment) {
   for (;;) {
     if (void* p = TryAllocate(size, alignment)) return p;
     std::new_handler handler =
@@ -36,7 +33,7 @@ GCM_COLD void* AllocateOrThrow(size_t size, size_t alignment) {
 }
 
 GCM_INLINE void* New(size_t size) {
-  if (void* p = Malloc(size); GCM_LIKELY(p != nullptr)) return p;
+  if (void* p = heap().AllocateQuickly(size); GCM_LIKELY(p != nullptr)) return p;
   return AllocateOrThrow(size, 0);
 }
 GCM_INLINE void* NewAligned(size_t size, std::align_val_t alignment) {
@@ -61,7 +58,7 @@ void* NewNothrow(size_t size, size_t alignment) noexcept {
 #error "new.cc is compiled with exceptions: a new_handler may throw"
 #endif
 }
-void Delete(void* p) { FreeAs(p, "operator delete"); }
+GCM_NOINLINE void Delete(void* p) { heap().Free(p, "operator delete"); }
 
 }  // namespace
 }  // namespace gcm

@@ -260,7 +260,7 @@ void Marker::ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range wi
   for (unsigned w = first / 64; w < words; ++w) {
     if (start + w * uintptr_t{64} * k.size >= within.hi) break;
     const unsigned rest = k.slots - w * 64u;
-    uint64_t live = marks[w].load(std::memory_order_relaxed) & ~span->NoBlocks(w);
+    uint64_t live = marks[w].load(std::memory_order_relaxed) & span->Blocks(w);
     if (rest < 64) live &= (uint64_t{1} << rest) - 1;
     if (w == first / 64) live &= ~uint64_t{0} << first % 64;
     for (; live != 0; live &= live - 1) {

@@ -15,7 +15,7 @@ ThreadCache* CacheRegistry::New() {
   void* place = metadata::Allocate(sizeof(ThreadCache) + kRoomSize);
   if (place == nullptr) return nullptr;
   auto* room = PointerTo<CachedBlock>(AddressOf(place) + sizeof(ThreadCache));
-  auto* cache = new (place) ThreadCache(&g_zero_word, room);
+  auto* cache = new (place) ThreadCache(&g_zeros, room);
   cache->next_ = all_;
   all_ = cache;
   return cache;

@@ -112,9 +112,10 @@ Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   span->reciprocal = k.reciprocal;
   StoreRelaxed(&span->slots, k.slots);
   span->list = SpanList::kNone;
+  span->start_low = static_cast<uint32_t>(span->start);
   for (unsigned w = 0; w < k.words; ++w) {
+    StoreRelaxed(&span->live_bits()[w], uint64_t{0});
     StoreRelaxed(&span->free_bits()[w], span->ValidBits(w));
-    StoreRelaxed(&span->cached_bits()[w], uint64_t{0});
     span->remote_bits()[w].store(0, std::memory_order_relaxed);
   }
   span->owner.store(owner, std::memory_order_relaxed);
@@ -257,7 +258,7 @@ bool Heap::FoldRemote(Span* span) {
     if (span->remote_bits()[w].load(std::memory_order_relaxed) == 0) continue;
     // pairs with: the fetch_or in FreeSmall
     uint64_t bits = span->remote_bits()[w].exchange(0, std::memory_order_acquire);
-    StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | bits);
+    span->MakeFree(w, bits);
     any = true;
   }
   return any;

@@ -36,6 +36,11 @@ class Heap {
   // While no other thread runs.
   void Configure(const HeapSettings& settings);
 
+  // What the calling thread has at hand for a small request; nullptr: Allocate is to be asked.
+  GCM_INLINE void* AllocateQuickly(size_t size) {
+    return GCM_LIKELY(size <= kMaxQuickRequest) ? t_cache->AllocateFast(ClassForQuick(size))
+                                                : nullptr;
+  }
   GCM_INLINE void* Allocate(size_t size) {
     if (GCM_LIKELY(size <= kMaxSmallRequest)) {
       unsigned size_class = ClassFor(size);
@@ -52,14 +57,10 @@ class Heap {
 
   // `function` names the caller in the message about misuse.
   GCM_INLINE void Free(void* p, const char* function) {
-    const Arena& arena = pages_.arena();
-    Span* span;
-    uint32_t info;
-    if (GCM_LIKELY(arena.Contains(AddressOf(p))) &&
-        GCM_LIKELY(arena.tables().SlotsAt(AddressOf(p), &span, &info))) {
+    if (Span* span = pages_.arena().SpanOf(AddressOf(p)); GCM_LIKELY(span != nullptr)) {
       ThreadCache* cache = t_cache;
       if (GCM_LIKELY(span->owner.load(std::memory_order_relaxed) == AddressOf(cache)) &&
-          GCM_LIKELY(cache->FreeFast(span, info, p))) {
+          GCM_LIKELY(cache->FreeFast(span, p))) {
         return;
       }
     }

@@ -27,7 +27,7 @@ void Heap::ResetMarks(Span* span) {
   const unsigned words = span->words();
   const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
   for (unsigned w = 0; w < words; ++w) {
-    const uint64_t free = span->NoBlocks(w) & span->ValidBits(w);
+    const uint64_t free = ~span->Blocks(w) & span->ValidBits(w);
     marks[w].store(free, std::memory_order_relaxed);
     if (scanned) marks[words + w].store(free, std::memory_order_relaxed);
   }
@@ -37,7 +37,7 @@ void Heap::Blacken(Span* span) {
   std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
   const unsigned words = span->words();
   for (unsigned w = 0; w < words; ++w) {
-    const uint64_t free = span->NoBlocks(w) & span->ValidBits(w);
+    const uint64_t free = ~span->Blocks(w) & span->ValidBits(w);
     if ((free & ~marks[w].load(std::memory_order_relaxed)) == 0) continue;
     if (HasScannedBits(span->size_class))
       marks[words + w].fetch_or(free, std::memory_order_relaxed);

@@ -73,18 +73,6 @@ class SideTables {
     return chunk->spans()[address % kChunkSize / kPageSize].load(std::memory_order_acquire);
   }
 
-  // The span of slots around an address inside of the published bounds, and its summary. False: it
-  // is around none, or in the middle of a change, or given back.
-  bool SlotsAt(uintptr_t address, Span** span, uint32_t* info) const {
-    const Chunk* chunk = ChunkAt(address);
-    if (GCM_UNLIKELY(chunk == nullptr)) return false;
-    const size_t page = address % kChunkSize / kPageSize;
-    *info = chunk->infos()[page].load(std::memory_order_relaxed);
-    // pairs with: the release in SetSpan
-    *span = chunk->spans()[page].load(std::memory_order_acquire);
-    return PageInfo::ClassOf(*info) < kClasses && *span != nullptr;
-  }
-
   // The summary for any address inside of the published bounds.
   uint32_t InfoAround(uintptr_t address) const {
     const Chunk* chunk = ChunkAt(address);

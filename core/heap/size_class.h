@@ -19,29 +19,33 @@ inline constexpr size_t kPageShift = 12;
 inline constexpr size_t kPageSize = size_t{1} << kPageShift;  // the heap's unit, not the kernel's
 inline constexpr size_t kMinAlignment = 16;
 inline constexpr size_t kMaxSmallRequest = 32 * kKiB;
-inline constexpr size_t kMaxObjectsPerSpan = 512;
+inline constexpr size_t kMaxObjectsPerSpan = 256;
 
 inline constexpr unsigned kCommonClasses = 16 + 1 + 7 * 8;
 inline constexpr unsigned kAlignedClasses = 28;
 inline constexpr unsigned kClasses = kCommonClasses + kAlignedClasses;
 inline constexpr uint8_t kLargeClass = 255;  // a span of one block, from the page heap
 
-// Words of a bitmap that fit beside the head of a span's descriptor.
+// Words of a bitmap with a bit for each slot; where it has no more than the few, all bitmaps of a
+// span lie in the first line of its descriptor.
 inline constexpr unsigned kFewWords = 2;
+inline constexpr unsigned kMostWords = kMaxObjectsPerSpan / 64;
 // Room for a bitmap of so many words in a descriptor, in words.
 constexpr unsigned CapacityFor(unsigned words) {
-  return words <= kFewWords ? kFewWords : words <= 4 ? 4 : 8;
+  return words <= kFewWords ? kFewWords : kMostWords;
 }
 
 struct SizeClass {
-  uint32_t size;        // bytes of a slot
-  uint32_t reciprocal;  // (offset * reciprocal) >> 32 == offset / size, for offsets in a span
-  uint16_t pages;       // of a span
-  uint16_t slots;       // in a span
-  uint8_t words;        // of a bitmap with a bit for each slot
-  uint8_t capacity;     // words of a bitmap that the descriptor has room for
-  uint8_t bits_at;      // where in the descriptor the bitmaps begin: bytes
-  uint8_t cached;       // blocks that a thread keeps at hand
+  uint32_t size;  // bytes of a slot
+  // For offsets in a span: (offset * reciprocal) >> 32 == offset / size, and the lower half of the
+  // product is less than the reciprocal where a slot starts, and nowhere else (Lemire, Kaser, Kurz
+  // 2019, "Faster remainder by direct computation").
+  uint32_t reciprocal;
+  uint16_t pages;    // of a span
+  uint16_t slots;    // in a span
+  uint8_t words;     // of a bitmap with a bit for each slot
+  uint8_t capacity;  // words of a bitmap that the descriptor has room for
+  uint8_t cached;    // blocks that a thread keeps at hand
 };
 static_assert(sizeof(SizeClass) == 16);
 
@@ -88,7 +92,6 @@ constexpr SizeClass MakeClass(size_t size) {
   c.reciprocal = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
   c.words = static_cast<uint8_t>((c.slots + 63) / 64);
   c.capacity = static_cast<uint8_t>(CapacityFor(c.words));
-  c.bits_at = c.capacity == kFewWords ? 16 : 128;  // checked in span.h
   c.cached = CachedFor(size);
   return c;
 }
@@ -121,9 +124,15 @@ constexpr SizeClassTable MakeTable() {
 
 inline constexpr SizeClassTable kSizeClasses = internal::MakeTable();
 
+// The class for a request of at most kMaxQuickRequest bytes.
+inline constexpr size_t kMaxQuickRequest = 1024;
+GCM_INLINE unsigned ClassForQuick(size_t request) {
+  return kSizeClasses.small[(request + kMinAlignment) / 16];
+}
+
 // The class for a request of at most kMaxSmallRequest bytes.
 GCM_INLINE unsigned ClassFor(size_t request) {
-  if (GCM_LIKELY(request <= 1024)) return kSizeClasses.small[(request + kMinAlignment) / 16];
+  if (GCM_LIKELY(request <= kMaxQuickRequest)) return ClassForQuick(request);
   return kSizeClasses.medium[(request + 112) / 128];
 }
 

@@ -9,7 +9,7 @@ namespace gcm {
 namespace {
 
 // Descriptors by the capacity of their bitmaps.
-constexpr unsigned kCapacity[] = {kFewWords, 4, 8};
+constexpr unsigned kCapacity[] = {kFewWords, kMostWords};
 constexpr unsigned kPools = sizeof(kCapacity) / sizeof(kCapacity[0]);
 struct Pool {
   Mutex lock;
@@ -17,10 +17,10 @@ struct Pool {
 };
 Pool g_pool;
 
-unsigned PoolFor(unsigned words) { return words <= kFewWords ? 0 : words <= 4 ? 1 : 2; }
+unsigned PoolFor(unsigned words) { return words <= kFewWords ? 0 : 1; }
 
 size_t SizeOf(unsigned pool) {
-  const size_t behind = pool == 0 ? 0 : 3 * sizeof(uint64_t) * kCapacity[pool];
+  const size_t behind = pool == 0 ? 0 : 2 * sizeof(uint64_t) * kCapacity[pool];
   return RoundUp(sizeof(Span) + behind, 64);
 }
 
@@ -60,8 +60,8 @@ Span* NewSpan(unsigned words) {
   // remote_queued and next_remote are left as they are: a thread that freed into the span's former
   // life may be about to queue it, or the span is queued; the queue's drain resets them.
   for (unsigned w = 0; w < words; ++w) {
+    StoreRelaxed(&span->live_bits()[w], uint64_t{0});
     StoreRelaxed(&span->free_bits()[w], uint64_t{0});
-    StoreRelaxed(&span->cached_bits()[w], uint64_t{0});
     span->remote_bits()[w].store(0, std::memory_order_relaxed);
   }
   return span;

@@ -1,13 +1,14 @@
 // A span: a run of heap pages that holds slots of one size class, one large block, or nothing.
 //
 // Invariant of a span of slots, for each slot i < slots:
-//   bit i of free_bits   set: the slot may be handed out; clear: it is a block, or on its way
-//   bit i of cached_bits set: its owner has freed it and keeps it at hand (thread_cache.h)
+//   bit i of live_bits   set: the slot is a block, in the program's hands
+//   bit i of free_bits   set: the slot may be handed out
+//   neither              its owner has freed it and keeps it at hand (thread_cache.h), or it is on
+//                        its way to the program or back
 //   bit i of remote_bits set: it is a block that a thread other than the owner has freed
-// Only the owner writes free_bits and cached_bits, without locks; everybody else sets remote_bits
-// atomically. With the world stopped the collector may write free and remote bits: a word that the
-// owner was about to store then overwrites what the collector set, which loses free slots until the
-// next cycle, never a block.
+// Behind the slots all bits are clear. Only the owner writes live_bits and free_bits, without
+// locks; everybody else sets remote_bits atomically. With the world stopped the collector may write
+// all three: outside of sections, where it may be stopped, the owner changes a word in one step.
 // Descriptors are type-stable: one that was given back is handed out only as a descriptor again, of
 // the same capacity.
 // Who frees a block of another thread may come late and look at a descriptor in its next life. So
@@ -16,7 +17,6 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 
 #include "core/heap/size_class.h"
 #include "platform/base.h"
@@ -35,13 +35,15 @@ enum class SpanState : uint8_t {
 enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
 struct alignas(64) Span {
-  // First cache line: all that free() needs, of spans with at most 128 slots.
-  std::atomic<uintptr_t> owner;         // ThreadCache, or one of the kOwner* values
-  int32_t credit;                       // local frees left before the owner must act
-  std::atomic<uint32_t> remote_queued;  // not 0: other threads have freed here
+  // First cache line: all that free() needs.
+  std::atomic<uintptr_t> owner;        // ThreadCache, or one of the kOwner* values
+  uint32_t start_low;                  // of a span of slots: the lower half of `start`
+  int16_t credit;                      // local frees left before the owner must act
+  std::atomic<uint8_t> remote_queued;  // not 0: other threads have freed here
+  uint8_t size_class;                  // kLargeClass for a large block
   union {
-    uint64_t few_bits[3 * kFewWords];  // the bitmaps, where they are that small
-    uint64_t freed_at;                 // of a free run: coarse time of the last free
+    uint64_t first_bits[3 * kFewWords];  // the bitmaps; of more slots the first one only
+    uint64_t freed_at;                   // of a free run: coarse time of the last free
   };
   // Second line.
   uintptr_t start;  // address of the first page
@@ -49,7 +51,6 @@ struct alignas(64) Span {
   uint32_t reciprocal;
   uint32_t slot_size;  // bytes; 0 for a large block
   uint16_t slots;
-  uint8_t size_class;  // kLargeClass for a large block
   std::atomic<SpanState> state;
   uint8_t capacity;  // words that each bitmap of this descriptor has room for
   SpanList list;
@@ -60,22 +61,29 @@ struct alignas(64) Span {
   Span* previous;
   Span* next_remote;  // in the owner's queue of spans with remote frees
 
-  // The three bitmaps lie behind one another, `capacity` words each.
+  uint64_t* live_bits() { return first_bits; }
+  const uint64_t* live_bits() const { return first_bits; }
   uint64_t* free_bits() {
-    return capacity == kFewWords ? few_bits : reinterpret_cast<uint64_t*>(this + 1);
+    return capacity == kFewWords ? first_bits + kFewWords : reinterpret_cast<uint64_t*>(this + 1);
   }
   const uint64_t* free_bits() const { return const_cast<Span*>(this)->free_bits(); }
-  uint64_t* cached_bits() { return free_bits() + capacity; }
   std::atomic<uint64_t>* remote_bits() {
-    return reinterpret_cast<std::atomic<uint64_t>*>(free_bits() + 2 * capacity);
+    return reinterpret_cast<std::atomic<uint64_t>*>(free_bits() + capacity);
   }
-  // Slots of word `w` that are no blocks: free, at hand, or freed by another thread.
-  uint64_t NoBlocks(unsigned w) const {
-    const uint64_t* free = free_bits();
-    return LoadRelaxed(&free[w]) | LoadRelaxed(&free[capacity + w]) |
-           LoadRelaxed(&free[2 * capacity + w]);
+  const std::atomic<uint64_t>* remote_bits() const {
+    return const_cast<Span*>(this)->remote_bits();
   }
-  bool IsBlock(unsigned index) const { return (NoBlocks(index / 64) >> index % 64 & 1) == 0; }
+  // Slots of word `w` that are blocks, and that nobody has freed.
+  uint64_t Blocks(unsigned w) const {
+    return LoadRelaxed(&live_bits()[w]) & ~remote_bits()[w].load(std::memory_order_relaxed);
+  }
+  bool IsBlock(unsigned index) const { return (Blocks(index / 64) >> index % 64 & 1) != 0; }
+  // Blocks of word `w` become free slots. By the owner in a CriticalSection, under the central lock
+  // of a span without one, or with the world stopped.
+  void MakeFree(unsigned w, uint64_t bits) {
+    StoreRelaxed(&live_bits()[w], LoadRelaxed(&live_bits()[w]) & ~bits);
+    StoreRelaxed(&free_bits()[w], LoadRelaxed(&free_bits()[w]) | bits);
+  }
 
   unsigned words() const { return (LoadRelaxed(&slots) + 63u) / 64; }  // in use of each bitmap
   uintptr_t end() const { return start + pages * kPageSize; }
@@ -93,8 +101,7 @@ struct alignas(64) Span {
   }
   unsigned CountFree() const;
 };
-// SizeClass::bits_at.
-static_assert(offsetof(Span, few_bits) == 16 && sizeof(Span) == 128);
+static_assert(sizeof(Span) == 128 && kMostWords <= 3 * kFewWords);
 
 // Values of Span::owner that are no thread cache. A thread without a cache compares unequal to all.
 inline constexpr uintptr_t kOwnerNone = 1;     // in a central list, large, or a free run

@@ -31,9 +31,8 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   bool any = false;
   for (unsigned w = 0; w < span->words(); ++w) {
-    // Free bits first: a slot that the owner frees meanwhile was marked.
-    const uint64_t free = span->NoBlocks(w);
-    const uint64_t garbage = ~free & ~marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
+    // What the owner frees meanwhile, or hands out, was marked.
+    const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
     if (garbage == 0) continue;
     for (uint64_t rest = garbage; rest != 0; rest &= rest - 1) {
       unsigned index = w * 64 + static_cast<unsigned>(__builtin_ctzll(rest));
@@ -61,9 +60,7 @@ void Sweeper::Begin(const ProtectedRanges* protected_ranges) {
 
 void Sweeper::SweepBeforeUse(Span* span) {
   if (IsSwept(span) || Skips(Skip::black)) return;
-  SweepSlots(span, [span](unsigned w, uint64_t garbage) {
-    StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
-  });
+  SweepSlots(span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
 }
 
 bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
@@ -73,9 +70,8 @@ bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
   if (!span->InUse() || sweeper->IsSwept(span)) return true;
   if (stopped) {
     bool changed = heap().FoldRemote(span);
-    changed |= sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
-      StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
-    });
+    changed |= sweeper->SweepSlots(
+        span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
     if (changed && Relist(span)) heap().pages().Free(span);
     return true;
   }
@@ -125,9 +121,8 @@ bool CentralLists::Sweep(Span* span, Sweeper* sweeper) {
     if (!IsUnowned(span, size_class)) return !span->InUse();
     if (sweeper->IsSwept(span)) return true;
     bool changed = heap().FoldRemote(span);
-    changed |= sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
-      StoreRelaxed(&span->free_bits()[w], LoadRelaxed(&span->free_bits()[w]) | garbage);
-    });
+    changed |= sweeper->SweepSlots(
+        span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
     empty = changed && ListByFree(list, span);
   }
   if (empty) heap().pages().Free(span);

@@ -8,7 +8,7 @@ namespace gcm {
 namespace {
 
 // Local frees of the current span need no attention.
-constexpr int32_t kEndless = INT32_MAX;
+constexpr int16_t kEndless = INT16_MAX;
 // The queue of a cache that is closing.
 Span* Closed() { return PointerTo<Span>(1); }
 
@@ -33,16 +33,14 @@ void Unstoppable::Park(ThreadCache* cache) {
   if (fn != nullptr) fn();
 }
 
-void ThreadCache::ClearCursor(unsigned size_class) {
-  Bin& bin = bins_[size_class];
-  bin.word = &g_zero_word;
-}
+void ThreadCache::ClearCursor(unsigned size_class) { bins_[size_class].word = &g_zeros.bit; }
 
 void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   lists_[size_class].word = word;
   if (heap().careful()) return;  // every allocation comes by the slow path
   Bin& bin = bins_[size_class];
-  bin.word = &g_zero_word;
+  bin.word = &g_zeros.bit;
+  bin.live = span->live_bits() + word;
   bin.base = span->start + word * 64ul * span->slot_size;
   bin.size = span->slot_size;
   bin.word = span->free_bits() + word;
@@ -90,7 +88,7 @@ void ThreadCache::ListByFree(Span* span) {
     lists.full.PushFront(span);
   } else {
     span->list = SpanList::kPartial;
-    span->credit = static_cast<int32_t>(span->slots - free);
+    span->credit = static_cast<int16_t>(span->slots - free);
     lists.partial.PushFront(span);
   }
 }
@@ -146,7 +144,7 @@ bool ThreadCache::RelistSwept(Span* span) {
   (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
   span->list = empty ? SpanList::kNone : SpanList::kPartial;
   if (empty) return true;
-  StoreRelaxed(&span->credit, 1);  // the owner's next free counts anew
+  StoreRelaxed(&span->credit, int16_t{1});  // the owner's next free counts anew
   lists.partial.PushFront(span);
   return false;
 }
@@ -157,19 +155,17 @@ void ThreadCache::BlackenCurrent() {
   }
   if (Skips(Skip::cached)) return;
   for (const Bin& bin : bins_) {
-    for (uint32_t i = 0; i < bin.count; ++i) heap().BlackenBlock(bin.cached[i].block);
+    for (const CachedBlock* b = bin.top; b->block != 0; --b) heap().BlackenBlock(b->block);
   }
 }
 
 void ThreadCache::FlushCached(bool relist) {
-  for (unsigned c = 0; c < kClasses; ++c) {
-    Bin& bin = bins_[c];
-    for (; bin.count != 0; StoreRelaxed(&bin.count, bin.count - 1)) {
-      const CachedBlock last = bin.cached[bin.count - 1];
-      uint64_t* free = last.word() - kSizeClasses.classes[c].capacity;
-      StoreRelaxed(free, LoadRelaxed(free) | last.mask());
-      StoreRelaxed(last.word(), LoadRelaxed(last.word()) & ~last.mask());
-      if (relist) NoteFreed(heap().pages().arena().SpanOf(last.block));
+  for (Bin& bin : bins_) {
+    for (; bin.top->block != 0; StoreRelaxed(&bin.top, bin.top - 1)) {
+      const CachedBlock& last = *bin.top;
+      Span* span = heap().pages().arena().SpanOf(last.block);
+      span->MakeFree(static_cast<unsigned>(last.word - span->live_bits()), last.bit);
+      if (relist) NoteFreed(span);
     }
   }
 }
@@ -235,13 +231,13 @@ void* ThreadCache::AllocateSlow(unsigned size_class) {
   uint64_t* word = span->free_bits() + lists.word;
   uint64_t bits = LoadRelaxed(word);
   unsigned index = lists.word * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
-  StoreRelaxed(word, bits & (bits - 1));
+  FlipBitsRelaxed(word, bits & -bits);
+  FlipBitsRelaxed(span->live_bits() + lists.word, bits & -bits);
   return PointerTo(span->start + uintptr_t{index} * span->slot_size);
 }
 
 void ThreadCache::FreeLocal(Span* span, unsigned index) {
-  uint64_t* word = span->free_bits() + index / 64;
-  StoreRelaxed(word, LoadRelaxed(word) | uint64_t{1} << index % 64);
+  span->MakeFree(index / 64, uint64_t{1} << index % 64);
   CountFreed(span->slot_size);
   NoteFreed(span);
 }
@@ -253,12 +249,16 @@ void ThreadCache::NoteFreed(Span* span) {
   }
 }
 
-void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit) {
-  const int32_t credit = LoadRelaxed(&span->credit) - 1;
+void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
+  const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
   StoreRelaxed(&span->credit, credit);
-  // The bit last: with it the span may be empty, and the sweeper's to give back.
+  uint64_t* free = span->free_bits() + (word - span->live_bits());
+  FlipBitsRelaxed(word, bit);
+  // This one last: with it the span may be empty, and the sweeper's to give back.
   // pairs with: the looks at free bits in RelistSwept
-  __atomic_store_n(word, LoadRelaxed(word) | bit, __ATOMIC_RELEASE);
+  std::atomic_thread_fence(std::memory_order_release);
+  FlipBitsRelaxed(free, bit);
+  GCM_KEEP_ALIVE(p);
   if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
 }
 
@@ -300,8 +300,8 @@ void ThreadCache::Retire() {
   }
 }
 
-constinit uint64_t g_zero_word = 0;
-constinit ThreadCache g_empty_cache{&g_zero_word, nullptr};
+constinit CachedBlock g_zeros{};
+constinit ThreadCache g_empty_cache{&g_zeros, nullptr};
 constinit GCM_TLS ThreadCache* t_cache = &g_empty_cache;
 
 }  // namespace gcm

@@ -4,15 +4,16 @@
 // first, the last one before all others; and a cursor at one 64-bit word of the current span's free
 // bits, of which malloc takes the lowest. What is freed beyond the few gets its free bit back. So
 // a program that frees and allocates in turn does not touch the lists of spans, wherever its
-// blocks lie.
+// blocks lie. What is handed out gets its live bit, which free looks at and takes back.
 //
 // Laws:
-//  - In malloc the block's address is in a register before it leaves the bin or its bit is cleared,
-//    and in free the pointer stays in one until the block is in the bin or the bit is set: a thread
-//    may be stopped between any two instructions, and the collector must see each block as free,
-//    as kept here or as reachable.
-//  - What a bin keeps has its cached bit set, is of a span of this cache, and counts as marked when
-//    a cycle ends (BlackenCurrent): nobody else takes it for a block, or for garbage.
+//  - In malloc the block's address is in a register before it leaves the bin or its free bit is
+//    cleared, and in free the pointer stays in one until the block is in the bin or that bit is
+//    set: a thread may be stopped between any two instructions, and the collector must see each
+//    block as free, as kept here or as reachable.
+//  - What a bin keeps has neither its live nor its free bit, is of a span of this cache, and counts
+//    as marked when a cycle ends (BlackenCurrent): nobody else takes it for a block, for garbage,
+//    or for free.
 //  - All else happens in a CriticalSection, in which the thread is not stopped.
 //  - A span's free bits are written by the owner; the collector writes them while the owner is
 //    stopped (see span.h).
@@ -30,86 +31,89 @@ namespace gcm {
 
 class Sweeper;
 
-// A block that was freed, and its cached bit: eight times the address of the bit's word, plus the
-// bit's number.
+// A block that was freed, and its live bit: the word, and the bit in it.
 struct CachedBlock {
   uintptr_t block;
-  uintptr_t bit;
-  uint64_t* word() const { return PointerTo<uint64_t>(bit >> 3 & ~uintptr_t{7}); }
-  uint64_t mask() const { return uint64_t{1} << bit % 64; }
+  uint64_t* word;
+  uint64_t bit;
 };
 
-struct Bin {
-  uint64_t* word;  // never null; an empty cache points at a word that is zero for ever
-  uintptr_t base;  // address of the slot of bit 0
-  CachedBlock* cached;
-  uint32_t count;  // of blocks at hand
-  uint32_t size;   // of a slot
+// One cache line.
+struct alignas(64) Bin {
+  CachedBlock* top;    // the last block at hand; below the first is an entry of zeros
+  CachedBlock* limit;  // `top` when there is no room
+  uint64_t* word;      // the cursor; never null: an empty cache points at a word of zeros
+  uint64_t* live;      // the live bits beside it
+  uintptr_t base;      // address of the slot of bit 0
+  uint32_t size;       // of a slot
+  uint32_t reciprocal;
   uint64_t freed;  // blocks, since the start
 };
 
 class alignas(64) ThreadCache {
  public:
-  // Empty: each cursor points at `zero`, a word that is never anything but zero. Without room for
-  // blocks nothing can be freed into it.
-  constexpr ThreadCache(uint64_t* zero, CachedBlock* room) {
+  // Empty. `zero` is never anything but zero. Without room for blocks at hand, which is zero as
+  // well, nothing can be freed into it.
+  constexpr ThreadCache(CachedBlock* zero, CachedBlock* room) {
     for (unsigned i = 0; i < kClasses; ++i) {
-      bins_[i] = {zero, 0, room, 0, 0, 0};
-      if (room != nullptr) room += kSizeClasses.classes[i].cached;
+      const SizeClass& k = kSizeClasses.classes[i];
+      bins_[i].top = bins_[i].limit = room != nullptr ? room : zero;
+      bins_[i].word = bins_[i].live = &zero->bit;
+      bins_[i].reciprocal = k.reciprocal;
+      if (room == nullptr) continue;
+      bins_[i].limit += k.cached;
+      room += 1 + k.cached;
     }
   }
-  // Blocks for which the second argument has room.
+  // Entries for which the second argument has room.
   static constexpr size_t kRoom = [] {
     size_t room = 0;
-    for (const SizeClass& k : kSizeClasses.classes) room += k.cached;
+    for (const SizeClass& k : kSizeClasses.classes) room += 1 + k.cached;
     return room;
   }();
 
   GCM_INLINE void* AllocateFast(unsigned size_class) {
     Bin& bin = bins_[size_class];
-    if (const uint32_t count = LoadRelaxed(&bin.count); GCM_LIKELY(count != 0)) {
-      const CachedBlock last = bin.cached[count - 1];
-      uintptr_t block = last.block;
-      asm volatile("" : "+r"(block) : : "memory");  // the address first, then all else
-      StoreRelaxed(&bin.count, count - 1);
-      StoreRelaxed(last.word(), LoadRelaxed(last.word()) & ~last.mask());
+    CachedBlock* top = LoadRelaxed(&bin.top);
+    uintptr_t block = top->block;
+    if (GCM_LIKELY(block != 0)) {
+      GCM_KEEP_ALIVE(block);  // the address first, then all else
+      StoreRelaxed(&bin.top, top - 1);
+      FlipBitsRelaxed(top->word, top->bit);
       return PointerTo(block);
     }
-    uint64_t bits = LoadRelaxed(bin.word);
+    const uint64_t bits = LoadRelaxed(bin.word);
     if (GCM_UNLIKELY(bits == 0)) return nullptr;
-    uintptr_t block = bin.base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{bin.size};
-    asm volatile("" : "+r"(block) : : "memory");  // the address first, then the bit
-    StoreRelaxed(bin.word, bits & (bits - 1));
+    block = bin.base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{bin.size};
+    GCM_KEEP_ALIVE(block);  // the address first, then the bits
+    FlipBitsRelaxed(bin.word, bits & -bits);
+    FlipBitsRelaxed(bin.live, bits & -bits);
     return PointerTo(block);
   }
 
-  // `span` belongs to this cache, and `info` is the summary of p's page. True when the block was
-  // freed. False: nothing was done, and the slow path must look; so it does while frees by others
-  // are pending in the span, one of which may be this block's.
-  GCM_INLINE bool FreeFast(Span* span, uint32_t info, void* p) {
-    const unsigned size_class = PageInfo::ClassOf(info);
-    const SizeClass& k = kSizeClasses.classes[size_class];
-    const uintptr_t offset = AddressOf(p) % kPageSize + PageInfo::PageOf(info) * kPageSize;
-    const auto index = static_cast<unsigned>((offset * k.reciprocal) >> 32);
-    if (GCM_UNLIKELY(index * uint64_t{k.size} != offset || index >= k.slots)) return false;
-    uint64_t* word = PointerTo<uint64_t>(AddressOf(span) + k.bits_at) + index / 64;
-    uint64_t* cached = word + k.capacity;
+  // `span` belongs to this cache. True when the block was freed. False: nothing was done, and the
+  // slow path must look; so it does while frees by others are pending in the span, one of which may
+  // be this block's.
+  GCM_INLINE bool FreeFast(Span* span, void* p) {
+    Bin& bin = bins_[LoadRelaxed(&span->size_class)];
+    const uint32_t offset = static_cast<uint32_t>(AddressOf(p)) - span->start_low;
+    const uint64_t product = uint64_t{offset} * bin.reciprocal;
+    if (GCM_UNLIKELY(static_cast<uint32_t>(product) >= bin.reciprocal)) return false;
+    const auto index = static_cast<unsigned>(product >> 32);
+    uint64_t* word = span->live_bits() + index / 64;
     const uint64_t bit = uint64_t{1} << index % 64;
-    const uint64_t at_hand = LoadRelaxed(cached);
-    if (GCM_UNLIKELY(((LoadRelaxed(word) | at_hand) & bit) != 0)) return false;
+    if (GCM_UNLIKELY((LoadRelaxed(word) & bit) == 0)) return false;
     if (GCM_UNLIKELY(span->remote_queued.load(std::memory_order_relaxed) != 0)) return false;
-    Bin& bin = bins_[size_class];
-    StoreRelaxed(&bin.freed, bin.freed + 1);
-    const uint32_t count = LoadRelaxed(&bin.count);
-    if (GCM_UNLIKELY(count >= k.cached)) {
-      FreeSlot(span, word, bit);
-      GCM_KEEP_ALIVE(p);
+    IncrementRelaxed(&bin.freed);
+    CachedBlock* top = LoadRelaxed(&bin.top);
+    if (GCM_UNLIKELY(top == bin.limit)) {
+      FreeSlot(span, word, bit, p);
       return true;
     }
-    StoreRelaxed(cached, at_hand | bit);
-    bin.cached[count] = {AddressOf(p), AddressOf(cached) << 3 | index % 64};
+    FlipBitsRelaxed(word, bit);
+    *++top = {AddressOf(p), word, bit};
     asm volatile("" : : : "memory");  // the block first, then the number
-    StoreRelaxed(&bin.count, count + 1);
+    StoreRelaxed(&bin.top, top);
     GCM_KEEP_ALIVE(p);
     return true;
   }
@@ -128,8 +132,8 @@ class alignas(64) ThreadCache {
     StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
   }
-  // Sets a block's free bit.
-  GCM_NOINLINE void FreeSlot(Span* span, uint64_t* word, uint64_t bit);
+  // The block at p, whose live bit that is, becomes a free slot.
+  GCM_NOINLINE void FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p);
   // The owner acts on a span whose credit is spent; enters its own CriticalSection.
   GCM_NOINLINE void CreditSpent(Span* span);
 
@@ -207,7 +211,7 @@ class alignas(64) ThreadCache {
 // cursors give nothing and which owns no span.
 extern constinit GCM_TLS ThreadCache* t_cache;
 extern ThreadCache g_empty_cache;
-extern uint64_t g_zero_word;
+extern CachedBlock g_zeros;
 
 // The thread is not stopped between construction and destruction: a stop that is asked for
 // meanwhile happens at the end. What takes a lock of the heap does so inside of one. With the empty

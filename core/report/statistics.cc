@@ -88,11 +88,9 @@ Statistics Ledger::Collect() {
         s.heap_live += span->BlockSize();
         return;
       }
-      unsigned live = span->slots;
-      for (unsigned w = 0; w < span->words(); ++w) {
-        const uint64_t none = span->NoBlocks(w) & span->ValidBits(w);
-        live -= Min(live, static_cast<unsigned>(__builtin_popcountll(none)));
-      }
+      unsigned live = 0;
+      for (unsigned w = 0; w < span->words(); ++w)
+        live += static_cast<unsigned>(__builtin_popcountll(span->Blocks(w)));
       live_objects += live;
       s.heap_live += uint64_t{live} * span->slot_size;
     });

@@ -64,7 +64,12 @@ TEST(SizeClass, ReciprocalIsExactForEveryOffset) {
   for (unsigned c = 0; c < kClasses; ++c) {
     const SizeClass& k = Class(c);
     for (uint64_t offset = 0; offset < k.pages * kPageSize; ++offset) {
-      ASSERT_EQ((offset * k.reciprocal) >> 32, offset / k.size) << "size " << k.size << " at " << offset;
+      const uint64_t product = offset * k.reciprocal;
+      ASSERT_EQ(product >> 32, offset / k.size) << "size " << k.size << " at " << offset;
+      const bool starts = offset % k.size == 0;
+      ASSERT_EQ(static_cast<uint32_t>(product) < k.reciprocal, starts) << "size " << k.size << " at " << offset;
+      // What lies behind the slots starts none, but has a bit: it is never set.
+      ASSERT_TRUE(!starts || offset / k.size < 64u * k.words) << "size " << k.size << " at " << offset;
     }
   }
 }

@@ -15,7 +15,7 @@ TEST(Span, DescriptorsHaveRoomForTheirBitmaps) {
   std::vector<Span*> spans;
   std::set<Span*> distinct;
   for (int round = 0; round < 200; ++round) {
-    for (unsigned words : {0, 1, 2, 4, 8}) {
+    for (unsigned words : {0u, 1u, 2u, 3u, kMostWords}) {
       Span* span = NewSpan(words);
       ASSERT_NE(span, nullptr);
       ASSERT_GE(span->capacity, words);
@@ -23,13 +23,13 @@ TEST(Span, DescriptorsHaveRoomForTheirBitmaps) {
       ASSERT_TRUE(distinct.insert(span).second);
       for (unsigned w = 0; w < words; ++w) {
         ASSERT_EQ(span->free_bits()[w], 0u);
-        ASSERT_EQ(span->cached_bits()[w], 0u);
+        ASSERT_EQ(span->live_bits()[w], 0u);
         ASSERT_EQ(span->remote_bits()[w].load(), 0u);
       }
       // All that belongs to it is written: a neighbour would notice below.
       for (unsigned w = 0; w < words; ++w) {
         span->free_bits()[w] = AddressOf(span) + w;
-        span->cached_bits()[w] = AddressOf(span) + 10 + w;
+        span->live_bits()[w] = AddressOf(span) + 10 + w;
         span->remote_bits()[w].store(~AddressOf(span) - w);
       }
       span->slots = static_cast<uint16_t>(words * 64);
@@ -39,7 +39,7 @@ TEST(Span, DescriptorsHaveRoomForTheirBitmaps) {
   for (Span* span : spans) {
     for (unsigned w = 0; w < span->words(); ++w) {
       ASSERT_EQ(span->free_bits()[w], AddressOf(span) + w);
-      ASSERT_EQ(span->cached_bits()[w], AddressOf(span) + 10 + w);
+      ASSERT_EQ(span->live_bits()[w], AddressOf(span) + 10 + w);
       ASSERT_EQ(span->remote_bits()[w].load(), ~AddressOf(span) - w);
     }
     DeleteSpan(span);
@@ -66,7 +66,7 @@ TEST(Span, DescriptorsAreUsedAgainAsDescriptors) {
 }
 
 TEST(Span, ValidBitsCoverTheSlots) {
-  Span* span = NewSpan(8);
+  Span* span = NewSpan(kMostWords);
   for (unsigned slots = 1; slots <= kMaxObjectsPerSpan; ++slots) {
     span->slots = static_cast<uint16_t>(slots);
     unsigned count = 0;
