@@ -67,12 +67,12 @@ GCM_INLINE void StoreRelaxed(T* p, T v) {
   __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 // For words that one thread changes while it runs, and others while it is stopped: in one step, so
-// that neither loses what the other wrote.
-GCM_INLINE void FlipBitsRelaxed(uint64_t* p, uint64_t bits) {
+// that neither loses what the other wrote. A release.
+GCM_INLINE void FlipBits(uint64_t* p, uint64_t bits) {
 #if defined(__x86_64__) && !GCM_TSAN
-  asm volatile("xorq %1, %0" : "+m"(*p) : "r"(bits) : "cc");
+  asm volatile("xorq %1, %0" : "+m"(*p) : "r"(bits) : "cc", "memory");
 #else
-  __atomic_fetch_xor(p, bits, __ATOMIC_RELAXED);
+  __atomic_fetch_xor(p, bits, __ATOMIC_RELEASE);  // pairs with: what its callers name
 #endif
 }
 GCM_INLINE void IncrementRelaxed(uint64_t* p) {

@@ -324,12 +324,12 @@ uintptr_t Fetch(Range range, bool rearm, dirty::Visit fn, void* data) {
     size_t count;
     const Range piece{range.lo, Min(RoundDown(range.lo, kPiece) + kPiece, range.hi)};
     range.lo = Collect(piece, rearm, runs, &count);
+    bool goes_on = true;
     for (size_t i = 0; i < count; ++i) {
-      if (fn(data, runs[i])) continue;
-      const uintptr_t last = runs[i].hi;
-      for (++i; rearm && i < count; ++i) Disarm(runs[i]);
-      return last;
+      goes_on &= fn(data, runs[i]);
+      if (!goes_on && !rearm) return runs[i].hi;
     }
+    if (!goes_on) return range.lo;
   }
   return range.hi;
 }

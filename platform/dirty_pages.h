@@ -80,8 +80,9 @@ class DirtyPages {
 
   // Calls fn(data, run) for each run of written pages of `range`, in order of addresses, until fn
   // returns false or the end is reached; returns the address behind the last page reported or
-  // found clean. With `rearm` the reported pages are clean again, from before fn is called, and
-  // what was not reported stays written. Where nothing can be told, a run may span what is not
+  // found clean. With `rearm` the reported pages are clean again, from before fn is called, in
+  // batches: of the one in which fn has returned false it gets the rest, too. What was not reported
+  // stays written. Where nothing can be told, a run may span what is not
   // mapped; pages that hold nothing may be reported. May be called by several threads at once for
   // disjoint ranges of tracked memory.
   using Visit = dirty::Visit;

@@ -215,12 +215,12 @@ uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn
         if (!ReportMapped(tracker.pagemap, piece, fn, data, &reached)) return reached;
         break;
       }
+      bool goes_on = true;
       for (long i = 0; i < n; ++i) {
-        if (fn(data, {regions[i].start, regions[i].end})) continue;
-        const uintptr_t last = regions[i].end;
-        for (++i; rearm && i < n; ++i) Disarm(tracker, {regions[i].start, regions[i].end});
-        return last;
+        goes_on &= fn(data, {regions[i].start, regions[i].end});
+        if (!goes_on && !rearm) return regions[i].end;
       }
+      if (!goes_on) return scan.walk_end;
       piece.lo = scan.walk_end;
     }
   }

@@ -150,7 +150,7 @@ bool Collector::Grown() {
   return done;
 }
 
-// The program allocates faster than it is collected: it waits a little.
+// The program allocates, or writes, faster than it is collected: it waits a little.
 void Collector::Throttle() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
@@ -158,9 +158,9 @@ void Collector::Throttle() {
   for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
        ++waits) {
     const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-    const unsigned most = in_use < ceiling                 ? 0
+    const unsigned most = in_use < ceiling                 ? outrun_.load(std::memory_order_relaxed)
                           : in_use < ceiling + ceiling / 8 ? 1
-                          : in_use < ceiling + ceiling / 2 ? 4
+                          : in_use < ceiling + ceiling / 2 ? 3
                                                            : 1000;
     if (waits >= most) return;
     throttled_.fetch_add(1, std::memory_order_relaxed);
@@ -251,6 +251,7 @@ bool Collector::StartBeside(const char* reason) {
   const uint64_t most = in_use / 2 > pacer_.goal() ? in_use + in_use / 8
                                                    : Min(pacer_.goal(), 2 * in_use + kMostGrowth);
   ceiling_.store(most, std::memory_order_relaxed);
+  outrun_.store(false, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
   if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
@@ -269,6 +270,10 @@ void Collector::LeadToEnd() {
     cycle_.SetHurry(throttled_.load(std::memory_order_relaxed) != 0);
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
+    if (cycle_.outrun() && !outrun_.load(std::memory_order_relaxed)) {
+      outrun_.store(true, std::memory_order_relaxed);
+      heap().SetTrigger(0);  // every refill waits once
+    }
     lock_.Unlock();
     const uint64_t now = clock::Now();
     if (outcome_ == Cycle::Outcome::kWaits && cycle_.wait_until() > now) {

@@ -100,7 +100,8 @@ class Collector {
   std::atomic<uint32_t> ended_{0};   // cycles that were led beside the program
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
-  std::atomic<uint32_t> throttled_{0};         // threads that wait so
+  std::atomic<bool> outrun_{false};     // the program writes faster than what it writes is scanned
+  std::atomic<uint32_t> throttled_{0};  // threads that wait so
   // What a thread asks of the leader, and waits for.
   enum Asked : uint32_t { kNothing, kMove, kBusy, kMoved, kNotMoved };
   Mutex move_lock_;

@@ -17,9 +17,12 @@ namespace {
 
 // What a stop may last, beside fetching all pages, as long as it need not be the last one. It grows
 // where that is too little.
-constexpr uint64_t kSlice = 350 * clock::kMicrosecond;
+constexpr uint64_t kSlice = 800 * clock::kMicrosecond;
 constexpr uint64_t kLongestSlice = clock::kMillisecond * 3 / 2;
 constexpr uint64_t kSliceGrowth = 16;
+// After each so many in vain the longest is twice as long: a program that writes faster than a
+// slice scans must not be stopped without end.
+constexpr unsigned kSlicesInVain = 64, kMostDoublings = 6;
 constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
 constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 // Behind so many the world stays stopped until all is done: something defeats slicing.
@@ -27,8 +30,10 @@ constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
 constexpr unsigned kDescriptors = 4;
 // The last stop is tried when no more than this was written during a round.
-constexpr uint64_t kFewPages = 256;
-constexpr unsigned kMostRounds = 4;
+constexpr uint64_t kFewPages = 512;
+// What writes so much during a round, or as much as during the one before, outruns it.
+constexpr uint64_t kManyPages = 16384;
+constexpr unsigned kMostRounds = 10;
 constexpr unsigned kMostFailures = 12;
 constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
 
@@ -64,6 +69,7 @@ void Cycle::Begin(const Plan& plan) {
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = 0;
+  outrun_ = false;
   slice_ = kSlice;
   tracked_bytes_ = 0;
   fetch_time_ = 0;
@@ -247,14 +253,15 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   }
   Start();
   if (why_ != nullptr) return GiveUp(why_);
-  slice_ = Min(slice_ + slice_ / kSliceGrowth, kLongestSlice);
+  slice_ = Min(slice_ + slice_ / kSliceGrowth,
+               kLongestSlice << Min(slices_ / kSlicesInVain, kMostDoublings));
   // The program gets as much time as it was held up, and then less and less: it must not write more
-  // than a slice can scan. Marking goes on meanwhile.
+  // than a slice can scan. Marking goes on meanwhile, without helpers: to wake them takes longer.
   const uint64_t now = clock::Now();
   const uint64_t share =
       Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare), kLeastRun);
   const uint64_t until = now + share;
-  if (Mark(until, Workers()) && clock::Now() < until) {
+  if (markers_[0].Drain(until) && clock::Now() < until) {
     wait_until_ = until;
     return Outcome::kWaits;
   }
@@ -340,6 +347,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kMark:
       if (!Mark(deadline, workers)) break;
       piece_ = 0;
+      outrun_ = outruns_;
       stage_ = Stage::kArm;
       break;
     case Stage::kArm:
@@ -360,9 +368,12 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       if (!Mark(deadline, workers) || !Round(UINT64_MAX, workers, &complete)) break;
       ++round_;
       if (round_pages_ <= kFewPages || round_ == kMostRounds ||
-          round_pages_ > last_round_pages_ / 2) {
+          (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
         stage_ = Stage::kSlices;
+      } else if (round_pages_ > Min(kManyPages, last_round_pages_ / 2)) {
+        outrun_ = true;
       }
+      if (round_ == 1) outruns_ = round_pages_ > kManyPages / 2;
       last_round_pages_ = round_pages_;
       round_pages_ = 0;
       break;

@@ -9,7 +9,9 @@
 //   arm      from here on the kernel notes what is written
 //   pass     once over all marked blocks in the order of addresses: what was missed because it
 //            was written while it was being marked is found here
-//   rounds   what was written since is fetched, armed again and scanned, while that shrinks the set
+//   rounds   what was written since is fetched, armed again and scanned, while that shrinks the
+//   set;
+//            a program that outruns them is slowed down where it allocates
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep
@@ -50,6 +52,8 @@ class Cycle {
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
   // While the program waits for the cycle, its processors are free for marking.
   void SetHurry(bool hurry) { hurry_ = hurry; }
+  // The program writes faster than what it writes is scanned: who allocates is to wait a little.
+  bool outrun() const { return outrun_; }
   // Moves pages of the heap, which nobody else touches meanwhile. By who leads the cycle.
   bool MovePages(Range from, uintptr_t to);
   uint64_t wait_until() const { return wait_until_; }
@@ -113,7 +117,7 @@ class Cycle {
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
   bool Untrack(uint64_t deadline);
-  unsigned Workers() const { return hurry_ ? team_.members() : plan_.workers; }
+  unsigned Workers() const { return hurry_ || outrun_ ? team_.members() : plan_.workers; }
   size_t PieceCount() const;
   Range Piece(size_t i) const;
 
@@ -135,7 +139,9 @@ class Cycle {
   size_t rounds_count_ = 0;
   bool tracks_ = true;
   bool hurry_ = false;
-  bool stands_ = false;  // the world is stopped until End
+  bool outrun_ = false;
+  bool outruns_ = false;  // what is expected of it: it did during the last cycle
+  bool stands_ = false;   // the world is stopped until End
   SpanWalk walk_;
   Marking marking_;
   Marker* markers_ = nullptr;  // one for each member

@@ -7,8 +7,8 @@
 namespace gcm {
 namespace {
 
-constexpr size_t kPieceSize = 64 * kMiB;
-constexpr uint64_t kFetchOfPiece = 20 * clock::kMicrosecond;
+constexpr size_t kPieceSize = 16 * kMiB;
+constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
 struct Visit {
   Marker* marker;
@@ -27,7 +27,7 @@ void SetCards(const Arena& arena, Range run) {
   }
 }
 
-// Fetched is fetched: what there is no time for stays on the cards.
+// Fetched is fetched: what there is no time for stays on the cards, with the rest of its batch.
 bool VisitDirty(void* data, Range run) {
   auto* v = static_cast<Visit*>(data);
   v->pages += run.size() / kPageSize;
@@ -116,6 +116,10 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
         return false;
       }
       const uint64_t set = cards.exchange(0, std::memory_order_acq_rel);  // pairs with: the barrier
+      if (set == ~uint64_t{0}) {  // a page that there was no time for
+        marker->ScanDirty(page, page + kPageSize);
+        continue;
+      }
       for (size_t i = 0; i < 8; ++i) {
         if ((set >> 8 * i & 255) == 0) continue;
         marker->ScanCards(page + i * kCardSize, page + (i + 1) * kCardSize);

@@ -164,7 +164,7 @@ void ThreadCache::FlushCached(bool relist) {
     for (; bin.top->block != 0; StoreRelaxed(&bin.top, bin.top - 1)) {
       const CachedBlock& last = *bin.top;
       Span* span = heap().pages().arena().SpanOf(last.block);
-      span->MakeFree(static_cast<unsigned>(last.word - span->live_bits()), last.bit);
+      FlipBits(span->free_bits() + (last.word - span->live_bits()), last.bit);
       if (relist) NoteFreed(span);
     }
   }
@@ -231,8 +231,8 @@ void* ThreadCache::AllocateSlow(unsigned size_class) {
   uint64_t* word = span->free_bits() + lists.word;
   uint64_t bits = LoadRelaxed(word);
   unsigned index = lists.word * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
-  FlipBitsRelaxed(word, bits & -bits);
-  FlipBitsRelaxed(span->live_bits() + lists.word, bits & -bits);
+  FlipBits(word, bits & -bits);
+  FlipBits(span->live_bits() + lists.word, bits & -bits);
   return PointerTo(span->start + uintptr_t{index} * span->slot_size);
 }
 
@@ -253,11 +253,10 @@ void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
   const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
   StoreRelaxed(&span->credit, credit);
   uint64_t* free = span->free_bits() + (word - span->live_bits());
-  FlipBitsRelaxed(word, bit);
+  FlipBits(word, bit);
   // This one last: with it the span may be empty, and the sweeper's to give back.
   // pairs with: the looks at free bits in RelistSwept
-  std::atomic_thread_fence(std::memory_order_release);
-  FlipBitsRelaxed(free, bit);
+  FlipBits(free, bit);
   GCM_KEEP_ALIVE(p);
   if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
 }

@@ -79,15 +79,15 @@ class alignas(64) ThreadCache {
     if (GCM_LIKELY(block != 0)) {
       GCM_KEEP_ALIVE(block);  // the address first, then all else
       StoreRelaxed(&bin.top, top - 1);
-      FlipBitsRelaxed(top->word, top->bit);
+      FlipBits(top->word, top->bit);
       return PointerTo(block);
     }
     const uint64_t bits = LoadRelaxed(bin.word);
     if (GCM_UNLIKELY(bits == 0)) return nullptr;
     block = bin.base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{bin.size};
     GCM_KEEP_ALIVE(block);  // the address first, then the bits
-    FlipBitsRelaxed(bin.word, bits & -bits);
-    FlipBitsRelaxed(bin.live, bits & -bits);
+    FlipBits(bin.word, bits & -bits);
+    FlipBits(bin.live, bits & -bits);
     return PointerTo(block);
   }
 
@@ -110,7 +110,7 @@ class alignas(64) ThreadCache {
       FreeSlot(span, word, bit, p);
       return true;
     }
-    FlipBitsRelaxed(word, bit);
+    FlipBits(word, bit);
     *++top = {AddressOf(p), word, bit};
     asm volatile("" : : : "memory");  // the block first, then the number
     StoreRelaxed(&bin.top, top);

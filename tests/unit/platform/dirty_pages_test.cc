@@ -176,9 +176,21 @@ TEST_F(DirtyPagesTest, KeepsWhatAVisitorLeaves) {
   auto third = [](void* data, Range) { return ++*static_cast<int*>(data) < 3; };
   EXPECT_EQ(dirty_.Fetch(All(), false, third, &visits), Of(30, 1).hi);
   EXPECT_EQ(Fetch(), written);
-  visits = 0;
-  EXPECT_EQ(dirty_.Fetch(All(), true, third, &visits), Of(30, 1).hi);
-  written.erase(written.begin(), written.lower_bound(31));
+  // What a visitor is told again after it wanted no more is not told anybody else.
+  struct Seen {
+    uintptr_t lo, behind;
+    Pages pages;
+  } seen{All().lo, 0, {}};
+  auto few = [](void* data, Range run) {
+    auto* s = static_cast<Seen*>(data);
+    for (uintptr_t at = run.lo; at < run.hi; at += memory::PageSize())
+      s->pages.insert((at - s->lo) / memory::PageSize());
+    s->behind = run.hi;
+    return s->pages.size() < 3;
+  };
+  EXPECT_GE(dirty_.Fetch(All(), true, few, &seen), seen.behind);
+  EXPECT_GE(seen.pages.size(), 3u);
+  for (size_t n : seen.pages) EXPECT_EQ(written.erase(n), 1u) << n;
   EXPECT_EQ(Fetch(), written);
 }
 
