@@ -184,6 +184,7 @@ bool MarksAllWithoutMemory(long nth) {
   Wide wide(30000, 1);  // the smallest blocks wait one by one
   auto m = NewMarker();
   test::Refusal refusal(nth, true);
+  for (size_t i = 0; i < 30000; ++i) m->marker.MarkWord(wide.root[i]);
   m->marker.MarkWord(AddressOf(wide.root));
   m->Drain();
   ScanMarkedAgain(m.get());

@@ -93,8 +93,24 @@ TEST_F(DirtyMprotectTest, KeepsWhatAVisitorLeaves) {
   for (size_t n : {32, 64, 96, 128}) Write(n);
   int visits = 0;
   auto second = [](void* data, Range) { return ++*static_cast<int*>(data) < 2; };
-  EXPECT_EQ(dirty_.Fetch(All(), true, second, &visits), Of(80, 0).lo);
-  EXPECT_EQ(Fetch(), Groups({96, 128}));
+  EXPECT_EQ(dirty_.Fetch(All(), false, second, &visits), Of(80, 0).lo);
+  EXPECT_EQ(Fetch(), Groups({32, 64, 96, 128}));
+  // With re-arming it gets what was fetched at once, and the rest stays written.
+  struct Seen {
+    uintptr_t lo;
+    Pages pages;
+  } seen{All().lo, {}};
+  auto few = [](void* data, Range run) {
+    auto* s = static_cast<Seen*>(data);
+    for (uintptr_t at = run.lo; at < run.hi; at += memory::PageSize())
+      s->pages.insert((at - s->lo) / memory::PageSize());
+    return s->pages.size() < 20;
+  };
+  dirty_.Fetch(All(), true, few, &seen);
+  EXPECT_GE(seen.pages.size(), 20u);
+  Pages left = Groups({32, 64, 96, 128});
+  for (size_t n : seen.pages) EXPECT_EQ(left.erase(n), 1u) << n;
+  EXPECT_EQ(Fetch(), left);
 }
 
 TEST_F(DirtyMprotectTest, TracksOnlyPlainMemory) {
