@@ -13,7 +13,7 @@ BINARIES_early := arena_race
 BINARIES_hooks := libgcmalloc.so
 HELPERS := $(foreach h,leak poison idle resident shifted queue_full filter unshare,$(TEST)/$(h))
 
-test: MORE_PACKAGES := libgtest-dev spin
+test: MORE_PACKAGES := libgtest-dev spin valgrind
 test: all
 	@$(MAKE) --no-print-directory -j2 test-programs
 	@python3 tests/tools/run_all.py $(OUT)
@@ -21,7 +21,7 @@ test: all
 .PHONY: test-programs
 test-programs: $(TEST)/static_program $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
-  $(TEST)/process_tests $(TEST)/process_tests_static $(TEST)/mutator
+  $(TEST)/process_tests $(TEST)/process_tests_static $(TEST)/mutator $(TEST)/pair
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
 # the library, which is there already.
@@ -92,3 +92,6 @@ $(TEST)/mutator: tests/stress/mutator.c
 $(TEST)/static_program: tests/preload/static.c $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(TEST_CC) -static -o $@ $< $(ARCHIVE) -pthread
+$(TEST)/pair: tests/budget/pair.c
+	@mkdir -p $(@D)
+	@$(TEST_CC) -o $@ $<

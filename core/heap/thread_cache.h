@@ -77,9 +77,11 @@ class alignas(64) ThreadCache {
     CachedBlock* top = LoadRelaxed(&bin.top);
     uintptr_t block = top->block;
     if (GCM_LIKELY(block != 0)) {
-      GCM_KEEP_ALIVE(block);  // the address first, then all else
+      uint64_t* word = top->word;
+      const uint64_t bit = top->bit;
+      GCM_KEEP_ALIVE(block);  // all of the entry first: a handler may free into its place
       StoreRelaxed(&bin.top, top - 1);
-      FlipBits(top->word, top->bit);
+      FlipBits(word, bit);
       return PointerTo(block);
     }
     const uint64_t bits = LoadRelaxed(bin.word);

@@ -60,6 +60,7 @@ def suites(out):
                              os.path.join(out, "hooks", "libgcmalloc.so")], {}),
         ("linked statically", [os.path.join(test, "static_program")], {}),
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
+        ("budget", python + [path("budget", "run.py"), so, os.path.join(test, "pair")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
         ("bench", python + ["-m", "unittest", "-q", "test_gc"], {"PYTHONPATH": path("..", "bench", "gc")}),
     ]

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Budgets that do not depend on how busy the machine is: run.py LIB PAIR
+
+Law: what is counted here is exact, or nearly so: instructions of malloc and free for hot small sizes (the loop that
+calls them, and libc's way to them, included), bytes that a program with an empty main writes to on account of the
+library, threads before the first collection. A budget is what the library takes now, and a little; where it takes
+less, the budget follows.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+# Seven of them are the loop's.
+PAIR_INSTRUCTIONS = 90
+WRITTEN_KIB = 96
+SIZES = (1, 24, 48, 200, 1000)
+FEW, MANY = 1000, 11000
+
+
+def environment(lib):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GCMALLOC_", "GCM_TEST_", "LD_PRELOAD"))}
+    if lib:
+        env["LD_PRELOAD"] = os.path.abspath(lib)
+    return env
+
+
+def instructions(lib, pair, size, times):
+    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", pair, str(size), str(times)],
+                          env=environment(lib), capture_output=True, text=True, timeout=120)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or not found:
+        raise RuntimeError("valgrind: " + done.stderr[-300:].replace("\n", " | "))
+    return int(found.group(1))
+
+
+def waiting(lib, pair):
+    """(KiB written to, threads) of a program that does nothing."""
+    process = subprocess.Popen([pair, "wait"], env=environment(lib), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.read(1)
+    with open("/proc/%d/smaps_rollup" % process.pid) as rollup:
+        written = int(re.search(r"^Private_Dirty: +(\d+)", rollup.read(), re.M).group(1))
+    threads = len(os.listdir("/proc/%d/task" % process.pid))
+    process.stdin.close()
+    process.wait()
+    return written, threads
+
+
+def report(name, value, budget, unit):
+    good = value <= budget
+    print("%s %s %.1f %s, budget %d" % ("ok" if good else "FAIL", name, value, unit, budget))
+    return good
+
+
+def main():
+    lib, pair = sys.argv[1:]
+    good = True
+    for size in SIZES:
+        name = "malloc_and_free_%d" % size
+        if shutil.which("valgrind") is None:
+            print("skip %s there is no valgrind" % name)
+            continue
+        each = (instructions(lib, pair, size, MANY) - instructions(lib, pair, size, FEW)) / (MANY - FEW)
+        good &= report(name, each, PAIR_INSTRUCTIONS, "instructions")
+    plain, _ = waiting(None, pair)
+    written, threads = waiting(lib, pair)
+    good &= report("empty_main", written - plain, WRITTEN_KIB, "KiB written to")
+    good &= report("threads_before_a_collection", threads, 1, "threads")
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
