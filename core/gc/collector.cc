@@ -270,9 +270,10 @@ void Collector::LeadToEnd() {
     cycle_.SetHurry(throttled_.load(std::memory_order_relaxed) != 0);
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
-    if (cycle_.outrun() && !outrun_.load(std::memory_order_relaxed)) {
-      outrun_.store(true, std::memory_order_relaxed);
-      heap().SetTrigger(0);  // every refill waits once
+    if (cycle_.outrun() != outrun_.load(std::memory_order_relaxed)) {
+      outrun_.store(cycle_.outrun(), std::memory_order_relaxed);
+      // While it is outrun every refill waits once.
+      heap().SetTrigger(cycle_.outrun() ? 0 : ceiling_.load(std::memory_order_relaxed));
     }
     lock_.Unlock();
     const uint64_t now = clock::Now();

@@ -234,6 +234,7 @@ void Cycle::TurnToSweeping() {
   record_.threads = world().thread_count() + (OwnThread::IsHere() ? 0 : 1);
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   StopMarking();
+  outrun_ = false;
   record_.mark = clock::Now() - began_;
   record_.taken = heap().taken() - taken_before_;
   heap().sweeper().Begin(&marking_.protected_ranges);
