@@ -134,7 +134,7 @@ bool ThreadCache::RelistSwept(Span* span) {
   ClassLists& lists = lists_[span->size_class];
   bool empty = true, some = false;
   for (unsigned w = 0; w < span->words(); ++w) {
-    // pairs with: the releases in FreeFast and FreeSmall
+    // pairs with: the releases in FreeSlot and FreeSmall
     const uint64_t mine = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE);
     const uint64_t free = mine | span->remote_bits()[w].load(std::memory_order_acquire);
     empty = empty && (~free & span->ValidBits(w)) == 0;

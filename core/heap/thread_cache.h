@@ -114,7 +114,7 @@ class alignas(64) ThreadCache {
     }
     FlipBits(word, bit);
     *++top = {AddressOf(p), word, bit};
-    asm volatile("" : : : "memory");  // the block first, then the number
+    asm volatile("" : : : "memory");  // the entry first, then the top
     StoreRelaxed(&bin.top, top);
     GCM_KEEP_ALIVE(p);
     return true;
