@@ -39,6 +39,8 @@ namespace gcm {
   /* Marking beside the program. */                                                         \
   X(queued)      /* a span that waits to be scanned is forgotten, now and then */           \
   X(early_sweep) /* some spans are swept before anything has been marked */                 \
+  X(arm_first)   /* pages are armed when all that was found is marked, not before */        \
+  X(pass)        /* what was marked before it was armed is not scanned again */             \
   X(track)       /* the dirty source tracks nothing */                                      \
   X(black)       /* what is handed out during a sweep is not marked before */               \
   X(cached)      /* what threads have at hand is not marked before a sweep */               \

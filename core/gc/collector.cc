@@ -4,6 +4,7 @@
 
 #include "core/base/metadata.h"
 #include "core/base/options.h"
+#include "core/base/own_ranges.h"
 #include "core/gc/blocking.h"
 #include "core/gc/kernel_values.h"
 #include "platform/clock.h"
@@ -41,6 +42,9 @@ void Collector::Start() {
   const Options& o = options();
   ledger().Start();
   blocking::Start();
+  // What they know of the heap keeps nothing in it alive; its first address is that of a block.
+  OwnRanges::Add({AddressOf(&heap()), AddressOf(&heap() + 1)});
+  OwnRanges::Add({AddressOf(this), AddressOf(this + 1)});
   last_cycle_.store(ledger().start_time(), std::memory_order_relaxed);
   if (o.trace_stderr || o.checkmark || o.dirty != DirtySource::kAuto)
     OwnThread::KeepStandardError();

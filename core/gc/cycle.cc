@@ -6,36 +6,18 @@
 #include "core/base/options.h"
 #include "platform/apart.h"
 #include "platform/clock.h"
-#include "platform/descriptor.h"
-#include "platform/memory.h"
 #include "platform/message.h"
-#include "platform/process.h"
 #include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
 
-// What a stop may last, beside fetching all pages, as long as it need not be the last one. It grows
-// where that is too little.
-constexpr uint64_t kSlice = 800 * clock::kMicrosecond;
-constexpr uint64_t kLongestSlice = clock::kMillisecond * 3 / 2;
-constexpr uint64_t kSliceGrowth = 16;
-// After each so many in vain the longest is twice as long: a program that writes faster than a
-// slice scans must not be stopped without end.
-constexpr unsigned kSlicesInVain = 64, kMostDoublings = 6;
-constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
-constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
-// Behind so many the world stays stopped until all is done: something defeats slicing.
-constexpr unsigned kMostSlices = 2000;
-// Open at the same time: the map, its pages, the list of descriptors and one of these.
-constexpr unsigned kDescriptors = 4;
 // The last stop is tried when no more than this was written during a round.
 constexpr uint64_t kFewPages = 512;
 // What writes so much during a round, or as much as during the one before, outruns it.
 constexpr uint64_t kManyPages = 16384;
 constexpr unsigned kMostRounds = 10;
-constexpr unsigned kMostFailures = 12;
-constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
+constexpr uint64_t kSmallHeap = 64 * kMiB;
 
 template <typename T>
 T* New(size_t count = 1) {
@@ -70,7 +52,6 @@ void Cycle::Begin(const Plan& plan) {
   wait_until_ = 0;
   failures_ = slices_ = round_ = 0;
   outrun_ = false;
-  slice_ = kSlice;
   tracked_bytes_ = 0;
   fetch_time_ = 0;
   record_ = {};
@@ -106,10 +87,27 @@ void Cycle::Begin(const Plan& plan) {
     markers_[i].Begin(&marking_, &pages_[i]);
   }
   pages_open_ = true;
-  heap().SetPhase(Phase::kMarking);
   heap().SetPagesMayMove(false);
+  arms_first_ = dirty_.rearms() && ArmsFirst();
+  piece_ = 0;
+  stage_ = Stage::kArm;
+  if (!arms_first_) BeginMarking();
+}
+
+// What is born from here on is marked.
+void Cycle::BeginMarking() {
+  heap().SetPhase(Phase::kMarking);
   walk_.Begin();
   stage_ = Stage::kReset;
+}
+
+// What a program writes while a cycle marks it is scanned once more, and costs it a fault a page;
+// what is armed late is all scanned once more. The last cycle tells which is less.
+bool Cycle::ArmsFirst() const {
+  if (Skips(Skip::arm_first) || Skips(Skip::pass)) return false;
+  const uint64_t pages = heap().pages().in_use_pages();
+  if (written_per_ms_ == UINT64_MAX) return pages * kPageSize <= kSmallHeap;
+  return written_per_ms_ * (mark_time_ / clock::kMillisecond + 1) <= pages / 2;
 }
 
 Cycle::Outcome Cycle::GiveUp(const char* why) {
@@ -150,172 +148,11 @@ void Cycle::AfterForkInChild() {
   stage_ = Stage::kNone;
 }
 
-bool Cycle::Stop() {
-  const uint64_t begin = clock::Now();
-  if (!world().Stop(&why_)) return false;
-  why_ = nullptr;
-  failures_ = 0;
-  stopped_at_ = begin;
-  return true;
-}
-
-void Cycle::Start() {
-  world().Start();
-  const uint64_t pause = clock::Now() - stopped_at_;
-  record_.AddPause(pause);
-  ledger().AddPause(pause);
-}
-
-// A stop that failed has held everybody up: it is tried again later, and less and less often.
-Cycle::Outcome Cycle::StopFailed() {
-  if (++failures_ > kMostFailures) return GiveUp(why_);
-  wait_until_ = clock::Now() + (kFirstWait << Min(failures_, 8u));
-  return Outcome::kWaits;
-}
-
 bool Cycle::Reset(uint64_t deadline) {
   while (!walk_.ResetSome()) {
     if (clock::Now() >= deadline) return false;
   }
   return true;
-}
-
-bool Cycle::LookAtThreads(RootScanner::Caller caller) {
-  // What the kernel shows of a thread, it is to show of one of the program's.
-  const int tid = OwnThread::IsHere() ? world().LivingThread() : 0;
-  if (tid != 0) apart::ActFor(process::NumberInProc(tid));
-  return roots_->ScanThreads(&markers_[0], world(), caller);
-}
-
-bool Cycle::ScanRoots(bool whole) {
-  RootScanner::Result result = roots_->ScanMemory(&markers_[0], &pages_[0], world(), whole);
-  if (result.for_good) for_good_ = true;
-  if (result.incomplete != nullptr) {
-    why_ = result.incomplete;
-    return !whole && !result.for_good;
-  }
-  record_.roots_bytes = result.bytes;
-  record_.stacks_bytes = result.stack_bytes;
-  return true;
-}
-
-// With the world stopped: whether everything reachable is marked now. If not, all runs on, and
-// another stop comes.
-bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
-  const uint64_t deadline =
-      at_once || slices_ > kMostSlices ? UINT64_MAX : clock::Now() + slice_ + fetch_time_;
-  bool complete = true;
-  if (!at_once) {
-    if (!Mark(deadline, team_.members())) return false;
-    round_pages_ = 0;
-    Round(deadline, team_.members(), &complete);
-    if (!complete || !Mark(deadline, team_.members())) return false;
-  }
-  // From here on the rest is done in this stop, however long it takes.
-  marking_.protected_ranges.Clear();
-  if (!LookAtThreads(caller)) {
-    why_ = "there is no memory";
-    return false;
-  }
-  roots_->SetTracked(at_once ? nullptr : &dirty_, roots_->large(), roots_->large_count());
-  if (!ScanRoots(true)) return false;
-  marking_.stopped = true;
-  while (!Mark(UINT64_MAX, team_.members()) ||
-         marking_.overflowed.load(std::memory_order_relaxed)) {
-    Overflow();
-  }
-  if (options().checkmark) Verify(caller);
-  marking_.stopped = false;
-  return true;
-}
-
-// Everything is marked, and the world stands still: what is not marked is garbage from here on.
-void Cycle::TurnToSweeping() {
-  record_.threads = world().thread_count() + (OwnThread::IsHere() ? 0 : 1);
-  heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
-  StopMarking();
-  outrun_ = false;
-  record_.mark = clock::Now() - began_;
-  record_.taken = heap().taken() - taken_before_;
-  heap().sweeper().Begin(&marking_.protected_ranges);
-  heap().SetPhase(Phase::kSweeping);
-}
-
-Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
-  team_.Alert();
-  if (!Stop()) return StopFailed();
-  ++slices_;
-  if (Complete(caller, false)) {
-    TurnToSweeping();
-    Start();
-    piece_ = 0;
-    stage_ = Stage::kUntrack;
-    return Outcome::kGoesOn;
-  }
-  Start();
-  if (why_ != nullptr) return GiveUp(why_);
-  slice_ = Min(slice_ + slice_ / kSliceGrowth,
-               kLongestSlice << Min(slices_ / kSlicesInVain, kMostDoublings));
-  // The program gets as much time as it was held up, and then less and less: it must not write more
-  // than a slice can scan. Marking goes on meanwhile, without helpers: to wake them takes longer.
-  const uint64_t now = clock::Now();
-  const uint64_t share =
-      Max((now - stopped_at_) >> Min(slices_ / kSlicesPerShare, kLeastShare), kLeastRun);
-  const uint64_t until = now + share;
-  if (markers_[0].Drain(until) && clock::Now() < until) {
-    wait_until_ = until;
-    return Outcome::kWaits;
-  }
-  return Outcome::kGoesOn;
-}
-
-// The world stays stopped until End: what is written of the cycle is written while nobody counts
-// descriptors, and what is planned before anybody allocates again.
-Cycle::Outcome Cycle::AtOnce(RootScanner::Caller caller) {
-  if (!Stop()) return GiveUp(why_);
-  stands_ = true;
-  struct Work {
-    Cycle* self;
-    RootScanner::Caller caller;
-    bool done;
-  } work{this, caller, false};
-  auto run = [](void* data) {
-    auto* w = static_cast<Work*>(data);
-    w->done = w->self->AllAtOnce(w->caller);
-  };
-  // Half of what has to be read is worse than nothing: whether there is room for the descriptors is
-  // known before the first of them is opened.
-  if (OwnThread::IsHere() || descriptor::HasRoomFor(kDescriptors)) {
-    run(&work);
-  } else if (!apart::Run(run, &work)) {
-    why_ = "no descriptor is free";
-  }
-  const uint64_t pause = clock::Now() - stopped_at_;
-  record_.AddPause(pause);
-  if (work.done) ledger().AddPause(pause);
-  return work.done ? Outcome::kDone : GiveUp(why_);
-}
-
-bool Cycle::AllAtOnce(RootScanner::Caller caller) {
-  why_ = "the memory map cannot be read";
-  if (!OwnThread::IsHere() && !descriptor::HasRoomFor(kDescriptors)) return false;
-  new (&pages_[0]) PageMap();
-  markers_[0].Begin(&marking_, &pages_[0]);
-  pages_open_ = true;
-  heap().SetPhase(Phase::kMarking);
-  walk_.Begin();
-  Reset(UINT64_MAX);
-  const bool done = Complete(caller, true);
-  if (done) {
-    TurnToSweeping();
-    const uint64_t begin = clock::Now();
-    heap().sweeper().Step(UINT64_MAX, true);
-    record_.sweep = clock::Now() - begin;
-  }
-  heap().SetPhase(Phase::kIdle);
-  pages_[0].~PageMap();
-  pages_open_ = false;
-  return done;
 }
 
 Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
@@ -347,18 +184,28 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kMark:
       if (!Mark(deadline, workers)) break;
-      piece_ = 0;
+      mark_time_ = clock::Now() - began_;
       outrun_ = outruns_;
+      stage_ = Stage::kArmLarge;
+      if (arms_first_) break;
+      piece_ = 0;
       stage_ = Stage::kArm;
       break;
     case Stage::kArm:
       if (!Arm(deadline)) break;
+      armed_ = clock::Now();
+      if (arms_first_) {
+        BeginMarking();
+        break;
+      }
       walk_.Begin();
       stage_ = Stage::kPass;
       break;
     case Stage::kPass:
-      if (!Pass(deadline)) break;
-      PassTracked();
+      if (Skips(Skip::pass) || Pass(deadline)) stage_ = Stage::kArmLarge;
+      break;
+    case Stage::kArmLarge:
+      ArmLarge();
       rounds_piece_ = round_ = 0;
       round_pages_ = 0;
       last_round_pages_ = UINT64_MAX;
@@ -366,7 +213,9 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kRounds: {
       bool complete;
-      if (!Mark(deadline, workers) || !Round(UINT64_MAX, workers, &complete)) break;
+      if (!Mark(deadline, workers)) break;
+      const uint64_t armed_for = clock::Now() - armed_;
+      if (!Round(UINT64_MAX, workers, &complete)) break;
       ++round_;
       if (round_pages_ <= kFewPages || round_ == kMostRounds ||
           (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
@@ -374,7 +223,10 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       } else if (round_pages_ > Min(kManyPages, last_round_pages_ / 2)) {
         outrun_ = true;
       }
-      if (round_ == 1) outruns_ = round_pages_ > kManyPages / 2;
+      if (round_ == 1) {
+        outruns_ = round_pages_ > kManyPages / 2;
+        written_per_ms_ = round_pages_ / (armed_for / clock::kMillisecond + 1);
+      }
       last_round_pages_ = round_pages_;
       round_pages_ = 0;
       break;

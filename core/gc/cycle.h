@@ -6,7 +6,8 @@
 //   reset    the mark bits of what is free are set, all others are clear
 //   threads  a short stop: the registers, and where the stacks begin
 //   mark     from all memory of the program, while it runs; nothing is tracked yet
-//   arm      from here on the kernel notes what is written
+//   arm      from here on the kernel notes what is written; first of all, and without the pass,
+//            where a program is expected to write to less than half of the heap meanwhile
 //   pass     once over all marked blocks in the order of addresses: what was missed because it
 //            was written while it was being marked is found here
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
@@ -74,6 +75,7 @@ class Cycle {
     kMark,
     kArm,
     kPass,
+    kArmLarge,
     kRounds,
     kSlices,
     kAtOnce,
@@ -95,6 +97,8 @@ class Cycle {
   Outcome StopFailed();
   bool Stop();
   void Start();
+  bool ArmsFirst() const;
+  void BeginMarking();
   bool Reset(uint64_t deadline);
   bool LookAtThreads(RootScanner::Caller caller);
   bool ScanRoots(bool whole);
@@ -105,7 +109,7 @@ class Cycle {
   void TrackExtents();
   bool Arm(uint64_t deadline);
   bool Pass(uint64_t deadline);
-  void PassTracked();
+  void ArmLarge();
   bool Round(uint64_t deadline, unsigned members, bool* complete);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
   void TurnToSweeping();
@@ -136,6 +140,10 @@ class Cycle {
   size_t piece_ = 0;         // of arming and disarming
   size_t rounds_piece_ = 0;  // of a round
   size_t rounds_count_ = 0;
+  bool arms_first_ = false;
+  uint64_t armed_ = 0;      // when
+  uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked
+  uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet
   bool tracks_ = true;
   bool hurry_ = false;
   bool outrun_ = false;

@@ -91,10 +91,15 @@ bool Cycle::Arm(uint64_t deadline) {
     dirty_.Arm(Piece(piece_++));
     if (clock::Now() >= deadline) return false;
   }
+  return true;
+}
+
+// The program's own large memory, which was read before: so it is read again.
+void Cycle::ArmLarge() {
   for (size_t i = 0; i < roots_->large_count(); ++i) {
     if (dirty_.Track(roots_->large()[i])) dirty_.Arm(roots_->large()[i]);
   }
-  return true;
+  for (size_t i = 0; i < roots_->large_count(); ++i) roots_->ScanLarge(roots_->large()[i]);
 }
 
 // Cards that were set by write barriers, or that there was no time for. False: some are left.

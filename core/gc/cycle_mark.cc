@@ -11,6 +11,18 @@ constexpr uint64_t kAlone = 50 * clock::kMicrosecond;
 
 }  // namespace
 
+bool Cycle::ScanRoots(bool whole) {
+  RootScanner::Result result = roots_->ScanMemory(&markers_[0], &pages_[0], world(), whole);
+  if (result.for_good) for_good_ = true;
+  if (result.incomplete != nullptr) {
+    why_ = result.incomplete;
+    return !whole && !result.for_good;
+  }
+  record_.roots_bytes = result.bytes;
+  record_.stacks_bytes = result.stack_bytes;
+  return true;
+}
+
 // What is little is done before helpers are awake.
 bool Cycle::MarkAlone() {
   markers_[0].Drain(clock::Now() + kAlone);
@@ -82,13 +94,6 @@ bool Cycle::Pass(uint64_t deadline) {
       &job, members);
   record_.cpu += job.cpu.load(std::memory_order_relaxed);
   return job.complete.load(std::memory_order_relaxed);
-}
-
-// The program's own large memory, which was read before it was armed.
-void Cycle::PassTracked() {
-  for (size_t i = 0; i < roots_->large_count(); ++i) {
-    roots_->ScanLarge(roots_->large()[i]);
-  }
 }
 
 void Cycle::StopMarking() {

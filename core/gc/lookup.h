@@ -9,58 +9,43 @@ namespace gcm {
 GCM_INLINE void Marker::LookUp(uintptr_t word) {
   if (GCM_UNLIKELY(!arena_->Contains(word))) return;
   if (GCM_UNLIKELY(marking_->checkmark != nullptr)) return marking_->checkmark->Found(word);
-  const std::atomic<uint32_t>* info = arena_->tables().InfoOf(word);
-  if (GCM_UNLIKELY(info == nullptr)) return;
-  __builtin_prefetch(info);
-  Waiting& w = ring_[next_];
-  if (GCM_LIKELY(waiting_ == kAhead)) {
-    Settle(w);
-  } else {
-    ++waiting_;
-  }
-  w.address = word;
-  w.line = AddressOf(info);
-  if (GCM_LIKELY(waiting_ > kHalf)) Locate(&ring_[(next_ + kHalf) % kAhead]);
-  next_ = (next_ + 1) % kAhead;
+  words_[count_++] = word;
+  if (GCM_UNLIKELY(count_ >= kBatch)) SettleAll();
 }
 
-// From the page's summary to the bit.
-GCM_INLINE void Marker::Locate(Waiting* w) {
-  const uintptr_t word = w->address;
-  // pairs with: SetInfo
-  const uint32_t info =
-      PointerTo<const std::atomic<uint32_t>>(w->line)->load(std::memory_order_acquire);
+// From the page's summary to the bit. False: it leads nowhere, or to a large block.
+GCM_INLINE bool Marker::Locate(uintptr_t word, const std::atomic<uint32_t>* summary, Found* found) {
+  const uint32_t info = summary->load(std::memory_order_acquire);  // pairs with: SetInfo
   const unsigned size_class = PageInfo::ClassOf(info);
-  w->size_class = kLargeClass;
-  if (GCM_UNLIKELY(size_class >= kClasses)) return MarkLarge(word);
+  if (GCM_UNLIKELY(size_class >= kClasses)) {
+    MarkLarge(word);
+    return false;
+  }
   const SizeClass& k = kSizeClasses.classes[size_class];
   const uintptr_t start = RoundDown(word, kPageSize) - PageInfo::PageOf(info) * kPageSize;
   const auto index = static_cast<uint32_t>(((word - start) * k.reciprocal) >> 32);
-  if (GCM_UNLIKELY(index >= k.slots)) return;
-  const std::atomic<uint64_t>* bits = arena_->tables().MarkBits(start) + index / 64;
-  __builtin_prefetch(bits, 1);
-  w->address = start;
-  w->line = AddressOf(bits);
-  w->index = index;
-  w->size_class = size_class;
+  if (GCM_UNLIKELY(index >= k.slots)) return false;
+  found->start = start;
+  found->bits = arena_->tables().MarkBits(start) + index / 64;
+  found->index = index;
+  found->size_class = size_class;
+  return true;
 }
 
-GCM_INLINE void Marker::Settle(const Waiting& w) {
-  if (GCM_UNLIKELY(w.size_class == kLargeClass)) return;
-  auto* bits = PointerTo<std::atomic<uint64_t>>(w.line);
-  const uint64_t bit = uint64_t{1} << w.index % 64;
-  if ((bits->load(std::memory_order_relaxed) & bit) != 0) return;
+GCM_INLINE void Marker::Settle(const Found& found) {
+  const uint64_t bit = uint64_t{1} << found.index % 64;
+  if ((found.bits->load(std::memory_order_relaxed) & bit) != 0) return;
   // Before the look at whether the span waits. pairs with: ScanSpan
-  if ((bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
-  const uint32_t size = kSizeClasses.classes[w.size_class].size;
+  if ((found.bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
+  const uint32_t size = kSizeClasses.classes[found.size_class].size;
   ++counts_.objects;
   counts_.bytes += size;
-  if (GCM_UNLIKELY(!HasScannedBits(w.size_class)))
-    return Push(w.address + uintptr_t{w.index} * size);
+  if (GCM_UNLIKELY(!HasScannedBits(found.size_class)))
+    return Push(found.start + uintptr_t{found.index} * size);
   // pairs with: ScanSpan
-  if ((arena_->tables().Info(w.address).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
+  if ((arena_->tables().Info(found.start).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
-  Enqueue(w.address);
+  Enqueue(found.start);
 }
 
 }  // namespace gcm

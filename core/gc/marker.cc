@@ -30,13 +30,13 @@ void Marker::Begin(Marking* marking, PageMap* pages) {
   marking_ = marking;
   pages_ = pages;
   stride_ = marking->stride;
-  waiting_ = next_ = 0;
+  count_ = 0;
   counts_ = {};
   if (buffer_ == nullptr) buffer_ = static_cast<char*>(metadata::Allocate(kBufferSize));
 }
 
 void Marker::End() {
-  waiting_ = 0;
+  count_ = 0;
   queue_.Clear(&marking_->pool);
   stack_.Clear(&marking_->pool);
 }
@@ -60,10 +60,30 @@ void Marker::Enqueue(uintptr_t start) {
   marking_->overflowed.store(true, std::memory_order_relaxed);
 }
 
-void Marker::SettleAll() {
-  for (unsigned i = Min(waiting_, kHalf); i != 0; --i)
-    Locate(&ring_[(next_ + kAhead - i) % kAhead]);
-  for (; waiting_ != 0; --waiting_) Settle(ring_[(next_ + kAhead - waiting_) % kAhead]);
+// One step for all of them, then the next: what one step has on the way from memory, the others
+// need not wait for.
+GCM_NO_SANITIZE void Marker::SettleAll() {
+  const unsigned count = count_;
+  count_ = 0;
+  const SideTables& tables = arena_->tables();
+  // Loaded after the words were read: what they lead to was published before. pairs with: Publish
+  const uintptr_t lo = arena_->lo(), size = arena_->used() - lo;
+  unsigned inside = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    const uintptr_t word = words_[i];
+    if (GCM_UNLIKELY(word - lo >= size)) continue;
+    const std::atomic<uint32_t>* summary = tables.InfoOf(word);
+    if (GCM_UNLIKELY(summary == nullptr)) continue;
+    __builtin_prefetch(summary);
+    words_[inside] = word;
+    summaries_[inside++] = summary;
+  }
+  unsigned found = 0;
+  for (unsigned i = 0; i < inside; ++i) {
+    if (!Locate(words_[i], summaries_[i], &found_[found])) continue;
+    __builtin_prefetch(found_[found++].bits, 1);
+  }
+  for (unsigned i = 0; i < found; ++i) Settle(found_[i]);
 }
 
 GCM_NO_SANITIZE void Marker::MarkLarge(uintptr_t word) {
@@ -88,7 +108,7 @@ void Marker::Push(uintptr_t entry) {
 bool Marker::Take(uintptr_t* entry) {
   if (stack_.Pop(entry, &marking_->pool)) return true;
   if (queue_.Pop(entry, &marking_->pool)) return true;
-  if (waiting_ == 0) return false;
+  if (count_ == 0) return false;
   SettleAll();
   return stack_.Pop(entry, &marking_->pool) || queue_.Pop(entry, &marking_->pool);
 }

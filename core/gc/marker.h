@@ -8,8 +8,8 @@
 // is its turn all blocks are scanned, in the order of addresses, that are marked and have not been
 // scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,
 // like large ones, which wait in pieces.
-// Looking a word up takes loads that miss the caches, one after the other: so words wait a little,
-// twice, first with the line of their page's summary on the way, then with that of their bit.
+// Looking a word up takes loads that miss the caches, one after the other: so words wait until there
+// are some, and then take each step together, the lines of the next one on the way.
 // Offsets: a few libraries (fontconfig's patterns and character sets) keep, in a block, not the
 // address of another one but its distance from their own start. Where such a library is mapped, a
 // word of a small block that is such a distance to the exact start of a block in another span
@@ -82,24 +82,24 @@ class Marker {
   uintptr_t ScanDirty(uintptr_t lo, uintptr_t hi);
 
   Marking* marking() const { return marking_; }
-  bool idle() const { return queue_.empty() && stack_.empty() && waiting_ == 0; }
+  bool idle() const { return queue_.empty() && stack_.empty() && count_ == 0; }
   const Counts& counts() const { return counts_; }
   static bool IsMarked(const Span* span, unsigned index);
 
  private:
-  // A word on its way: first to its page's summary, then, as a slot, to its bit.
-  struct Waiting {
-    uintptr_t address;  // of the word; then of the span's start
-    uintptr_t line;     // of the summary; then of the word of the bit
+  // A slot that a word leads to.
+  struct Found {
+    std::atomic<uint64_t>* bits;  // the word of its bit
+    uintptr_t start;              // of the span
     uint32_t index;
-    uint32_t size_class;  // kLargeClass: it leads nowhere
+    uint32_t size_class;
   };
-  static constexpr unsigned kAhead = 32, kHalf = kAhead / 2;
+  static constexpr unsigned kBatch = 64, kMostAtOnce = 16;
 
   void LookUp(uintptr_t word);
   void MarkLarge(uintptr_t word);
-  void Locate(Waiting* w);
-  void Settle(const Waiting& w);
+  bool Locate(uintptr_t word, const std::atomic<uint32_t>* summary, Found* found);
+  void Settle(const Found& found);
   void SettleAll();
   void Enqueue(uintptr_t start);
   void Push(uintptr_t entry);
@@ -120,8 +120,10 @@ class Marker {
   Marking* marking_ = nullptr;
   PageMap* pages_ = nullptr;
   unsigned stride_ = 8;
-  unsigned waiting_ = 0, next_ = 0;
-  Waiting ring_[kAhead];
+  unsigned count_ = 0;  // words that wait
+  uintptr_t words_[kBatch + kMostAtOnce];
+  const std::atomic<uint32_t>* summaries_[kBatch + kMostAtOnce];
+  Found found_[kBatch + kMostAtOnce];
   WorkQueue queue_;  // spans
   WorkStack stack_;  // blocks and pieces
   char* buffer_ = nullptr;

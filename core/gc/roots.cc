@@ -215,10 +215,12 @@ void RootScanner::ScanPresent(Range range, uintptr_t ahead, Pages pages) {
 
 void RootScanner::ScanRuns(PageMap* pages, Range range, uintptr_t ahead) {
   if (!pages->ok()) return Add(range);
-  Range rest{RoundDown(range.lo, memory::PageSize()), range.hi}, run;
-  while (pages->NextRun(rest, ahead, &run)) {
-    run.lo = Max(run.lo, range.lo);
+  // What is ours may begin and end in the midst of a page.
+  const size_t page = memory::PageSize();
+  Range rest{RoundDown(range.lo, page), RoundUp(range.hi, page)}, run;
+  while (pages->NextRun(rest, RoundUp(ahead, page), &run)) {
     rest.lo = run.hi;
+    run = {Max(run.lo, range.lo), Min(run.hi, range.hi)};
     if (!unreadable_) {
       Add(run);
       continue;

@@ -20,19 +20,35 @@ GCM_NO_SANITIZE void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
   const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
   const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
   typedef uintptr_t Unaligned __attribute__((aligned(4), may_alias));
+  const size_t step = stride_ == 4 ? 4 : 8;
   // Of words at multiples of eight every second half is an upper one.
   const uint32_t upper = stride_ == 4 ? 0xffff : 0x5555;
-  uintptr_t at = RoundUp(lo, stride_ == 4 ? 4 : 8) + 4;
+  uintptr_t at = RoundUp(lo, step) + 4;
+  if (GCM_UNLIKELY(marking_->checkmark != nullptr)) {
+    for (; at + 4 <= hi; at += step) LookUp(*reinterpret_cast<const Unaligned*>(at - 4));
+    return;
+  }
+  unsigned count = count_;
   for (; at + 64 <= hi; at += 64) {
-    for (uint32_t hits = WordsWithin(at, first, span) & upper; hits != 0; hits &= hits - 1) {
-      const uintptr_t half = at + 4 * static_cast<unsigned>(__builtin_ctz(hits));
-      LookUp(*reinterpret_cast<const Unaligned*>(half - 4));
+    uint32_t hits = WordsWithin(at, first, span) & upper;
+    if (hits == 0) continue;
+    // Without a branch for each: which words are addresses cannot be predicted.
+    for (uintptr_t half = at; half != at + 64; half += step) {
+      words_[count] = *reinterpret_cast<const Unaligned*>(half - 4);
+      count += hits & 1;
+      hits >>= step / 4;
     }
+    if (GCM_LIKELY(count < kBatch)) continue;
+    count_ = count;
+    SettleAll();
+    count = 0;
   }
-  for (const size_t step = stride_ == 4 ? 4 : 8; at + 4 <= hi; at += step) {
-    if (*PointerTo<const uint32_t>(at) - first <= span)
-      MarkWord(*reinterpret_cast<const Unaligned*>(at - 4));
+  for (; at + 4 <= hi; at += step) {
+    words_[count] = *reinterpret_cast<const Unaligned*>(at - 4);
+    count += *PointerTo<const uint32_t>(at) - first <= span ? 1 : 0;
   }
+  count_ = count;
+  if (count >= kBatch) SettleAll();
 }
 
 GCM_NO_SANITIZE void Marker::ScanBytes(uintptr_t lo, uintptr_t hi) {

@@ -23,6 +23,7 @@ CONTROLS = {
     "dirty": {"GCMALLOC_CHECKMARK": "1"},
     # A page must be written, fetched and written again within one cycle: that takes a fast mutator and a larger heap.
     "rearm": {"GCMALLOC_CHECKMARK": "1", "GCMALLOC_POISON": "0", "GCMALLOC_STRESS": "20000"},
+    "pass": {"GCMALLOC_CHECKMARK": "1"},
     "queued": {"GCMALLOC_CHECKMARK": "1"},
     "early_sweep": {},
     "black": {},
@@ -32,6 +33,7 @@ CONTROLS = {
 # source does not report, the program's own barrier does.
 WITHOUT = {
     "without_threads": {"GCM_TEST_SKIP": "own_descriptors"},
+    "without_arm_first": {"GCM_TEST_SKIP": "arm_first"},
     "without_dirty_but_with_barriers": {"GCM_TEST_SKIP": "dirty", "MUTATOR_BARRIER": "1"},
 }
 TRIES = 8
