@@ -8,13 +8,12 @@
 // is its turn all blocks are scanned, in the order of addresses, that are marked and have not been
 // scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,
 // like large ones, which wait in pieces.
-// Looking a word up takes loads that miss the caches, one after the other: so words wait until there
-// are some, and then take each step together, the lines of the next one on the way.
-// Offsets: a few libraries (fontconfig's patterns and character sets) keep, in a block, not the
-// address of another one but its distance from their own start. Where such a library is mapped, a
-// word of a small block that is such a distance to the exact start of a block in another span
-// marks that one, too. Not elsewhere: sizes and counters look like distances, and chain what is
-// lost.
+// Looking a word up takes loads that miss the caches, one after the other: so words wait until
+// there are some, and then take each step together, the lines of the next one on the way. Offsets:
+// a few libraries (fontconfig's patterns and character sets) keep, in a block, not the address of
+// another one but its distance from their own start. Where such a library is mapped, a word of a
+// small block that is such a distance to the exact start of a block in another span marks that one,
+// too. Not elsewhere: sizes and counters look like distances, and chain what is lost.
 //
 // When a list cannot grow, `overflowed` is set and the heap is walked again for marked blocks, so
 // that memory never decides what lives.
