@@ -67,11 +67,11 @@ GCM_NO_SANITIZE void Marker::SettleAll() {
   count_ = 0;
   const SideTables& tables = arena_->tables();
   // Loaded after the words were read: what they lead to was published before. pairs with: Publish
-  const uintptr_t lo = arena_->lo(), size = arena_->used() - lo;
+  const uintptr_t used = arena_->used(), lo = arena_->lo();
   unsigned inside = 0;
   for (unsigned i = 0; i < count; ++i) {
     const uintptr_t word = words_[i];
-    if (GCM_UNLIKELY(word - lo >= size)) continue;
+    if (GCM_UNLIKELY(word < lo || word >= used)) continue;
     const std::atomic<uint32_t>* summary = tables.InfoOf(word);
     if (GCM_UNLIKELY(summary == nullptr)) continue;
     __builtin_prefetch(summary);
