@@ -353,7 +353,8 @@ void Collector::Finish(bool done) {
   const uint64_t taken = heap().taken() - taken_before_ - record.taken;
   record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
-                   record.cpu, counts && done, record.reclaimed_bytes, record.taken});
+                   record.cpu, counts && done, record.reclaimed_bytes, record.taken,
+                   end - last_cycle_.load(std::memory_order_relaxed)});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();

@@ -3,7 +3,8 @@
 namespace gcm {
 namespace {
 
-constexpr uint64_t kMinGrowth = 4 * kMiB;
+constexpr uint64_t kMostRoom = 32 * kMiB;
+constexpr uint64_t kMuchTime = 4, kLittleTime = 16;  // the parts of it that cycles take
 constexpr uint64_t kMinEarlyGrowth = 384 * kKiB;
 constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
 constexpr uint64_t kLargeHeap = 256 * kMiB;
@@ -38,7 +39,7 @@ void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
     growth_goal_ = growth_start_ = early_goal_ = UINT64_MAX;
   } else {
     basis -= basis > kLargeHeap ? (basis - kLargeHeap) / 3 : 0;
-    uint64_t growth = Max(Percent(basis, percent_), Percent(kMinGrowth, percent_));
+    uint64_t growth = Max(Percent(basis, percent_), Percent(room_, percent_));
     growth = Max(growth, kLeastGrowth);
     growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
     free_ = heap - live;
@@ -92,6 +93,11 @@ uint64_t Pacer::Extrapolate(uint64_t taken, uint64_t before, uint64_t time) {
 
 void Pacer::Finished(const Cycle& cycle) {
   spent_ += cycle.duration;
+  if (cycle.duration > cycle.interval / kMuchTime) {
+    room_ = Min(2 * room_, kMostRoom);
+  } else if (cycle.duration < cycle.interval / kLittleTime) {
+    room_ = Max(room_ / 2, kMinGrowth);
+  }
   if (cycle.counts) {
     const uint64_t growth = cycle.heap_before - Min(cycle.heap_before, heap_after_);
     const uint64_t yield =

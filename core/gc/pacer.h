@@ -3,6 +3,8 @@
 // The rule is Go's: a cycle should have ended when the heap has grown to
 //   live + (live + roots) * percent / 100, and by at least 4 MiB,
 // where of more than 256 MiB two thirds count: a large heap costs more than the time of its cycles.
+// Of a small heap the opposite holds: where cycles take more than a quarter of the time, they get
+// twice as much room each, up to 32 MiB, and half of it again when they take less than a sixteenth.
 // The heap is counted by its pages in use, so that what a program frees does not count.
 //
 // What was reclaimed lies scattered in pages that stay in use, and is taken first: only when it is
@@ -24,6 +26,8 @@ namespace gcm {
 
 class Pacer {
  public:
+  static constexpr uint64_t kMinGrowth = 4 * kMiB;
+
   struct Cycle {
     uint64_t heap_before;  // bytes of pages in use
     uint64_t heap_after;
@@ -33,6 +37,7 @@ class Pacer {
     bool counts;             // started by growth: its yield says something about the program
     uint64_t reclaimed = 0;  // bytes of blocks; their pages may stay in use
     uint64_t taken = 0;      // bytes of slots that were taken while it ran beside the program
+    uint64_t interval = UINT64_MAX;  // nanoseconds since the end of the last one
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -68,9 +73,10 @@ class Pacer {
   uint64_t growth_goal_ = UINT64_MAX;
   uint64_t growth_start_ = UINT64_MAX;  // where a cycle starts if no slots are free
   uint64_t limit_goal_ = UINT64_MAX;
-  uint64_t free_ = 0;    // bytes of free slots after the last cycle
-  uint64_t runway_ = 0;  // bytes that the program took during a cycle, lately
-  uint64_t spent_ = 0;   // nanoseconds in collections
+  uint64_t free_ = 0;           // bytes of free slots after the last cycle
+  uint64_t runway_ = 0;         // bytes that the program took during a cycle, lately
+  uint64_t spent_ = 0;          // nanoseconds in collections
+  uint64_t room_ = kMinGrowth;  // the least bytes to grow by
   uint64_t heap_after_ = 0;
   uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
   unsigned taken_backoff_ = 0;   // such cycles wait for 2^backoff times as many slots

@@ -254,6 +254,30 @@ TEST(Pacer, PercentZeroStillWaitsForSomeGrowth) {
   EXPECT_GT(pacer.trigger(), 100 * kMiB);
 }
 
+TEST(Pacer, CyclesThatTakeMuchTimeGetMoreRoom) {
+  Pacer pacer;
+  pacer.Begin(0);
+  Pacer::Cycle cycle = After(10 * kMiB, 10 * kMiB, 0, 10'000'000);
+  cycle.interval = 30'000'000;
+  const uint64_t rooms[] = {10, 16, 32, 32, 32};  // MiB; the rule itself gives as much as lives
+  for (uint64_t room : rooms) {
+    pacer.Finished(cycle);
+    EXPECT_EQ(pacer.goal(), (10 + room) * kMiB);
+  }
+  cycle.interval = 100'000'000;  // neither much nor little
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.goal(), 42 * kMiB);
+  cycle.interval = 1'000'000'000;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.goal(), 26 * kMiB);
+  for (int i = 0; i < 5; ++i) pacer.Finished(cycle);
+  EXPECT_EQ(pacer.goal(), 20 * kMiB);
+  pacer.SetPercent(50);
+  cycle.interval = 30'000'000;
+  for (int i = 0; i < 5; ++i) pacer.Finished(cycle);
+  EXPECT_EQ(pacer.goal(), 26 * kMiB);
+}
+
 // A program in small steps: `live` bytes are alive after `total` bytes were allocated, `freed` of
 // which it gave back itself; the rest is garbage until a cycle runs.
 struct Outcome {
