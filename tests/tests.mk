@@ -11,7 +11,7 @@ BINARIES_asan := unit_tests
 BINARIES_tsan := unit_tests arena_race heap_threads
 BINARIES_early := arena_race
 BINARIES_hooks := libgcmalloc.so
-HELPERS := $(foreach h,leak poison idle resident shifted queue_full filter unshare,$(TEST)/$(h))
+HELPERS := $(foreach h,leak poison idle resident shifted queue_full filter unshare lowest,$(TEST)/$(h))
 
 test: MORE_PACKAGES := libgtest-dev spin valgrind
 test: all

@@ -35,14 +35,14 @@ GCM_INLINE bool Marker::Locate(uintptr_t word, const std::atomic<uint32_t>* summ
 GCM_INLINE void Marker::Settle(const Found& found) {
   const uint64_t bit = uint64_t{1} << found.index % 64;
   if ((found.bits->load(std::memory_order_relaxed) & bit) != 0) return;
-  // Before the look at whether the span waits. pairs with: ScanSpan
+  // Before the look at whether the span waits. pairs with: OpenSpan
   if ((found.bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
   const uint32_t size = kSizeClasses.classes[found.size_class].size;
   ++counts_.objects;
   counts_.bytes += size;
   if (GCM_UNLIKELY(!HasScannedBits(found.size_class)))
     return Push(found.start + uintptr_t{found.index} * size);
-  // pairs with: ScanSpan
+  // pairs with: OpenSpan
   if ((arena_->tables().Info(found.start).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
   Enqueue(found.start);

@@ -22,6 +22,8 @@ constexpr size_t kBufferSize = 16 * kKiB;
 // Between two looks at the clock, and at who has nothing to do: some 50 us where all is pointers. A
 // piece weighs as much as eight spans.
 constexpr unsigned kWeightBetweenLooks = 16, kWeightOfPiece = 8;
+constexpr size_t kLine = 64;
+constexpr size_t kLinesAhead = 8;  // of a run: the processor sees by itself how it goes on
 
 }  // namespace
 
@@ -31,12 +33,14 @@ void Marker::Begin(Marking* marking, PageMap* pages) {
   pages_ = pages;
   stride_ = marking->stride;
   count_ = 0;
+  first_run_ = last_run_ = 0;
   counts_ = {};
   if (buffer_ == nullptr) buffer_ = static_cast<char*>(metadata::Allocate(kBufferSize));
 }
 
 void Marker::End() {
   count_ = 0;
+  first_run_ = last_run_ = 0;
   queue_.Clear(&marking_->pool);
   stack_.Clear(&marking_->pool);
 }
@@ -52,7 +56,7 @@ GCM_NO_SANITIZE void Marker::MarkWord(uintptr_t word) { LookUp(word); }
 
 void Marker::Enqueue(uintptr_t start) {
   std::atomic<uint32_t>& info = arena_->tables().Info(start);
-  // pairs with: ScanSpan
+  // pairs with: OpenSpan
   if ((info.fetch_or(PageInfo::kQueued, std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
   if (queue_.Push(start | kSpan, &marking_->pool)) return;
@@ -106,17 +110,19 @@ void Marker::Push(uintptr_t entry) {
 }
 
 bool Marker::Take(uintptr_t* entry) {
-  if (stack_.Pop(entry, &marking_->pool)) return true;
-  if (queue_.Pop(entry, &marking_->pool)) return true;
-  if (count_ == 0) return false;
-  SettleAll();
-  return stack_.Pop(entry, &marking_->pool) || queue_.Pop(entry, &marking_->pool);
+  for (;;) {
+    if (stack_.Pop(entry, &marking_->pool)) return true;
+    if (queue_.Pop(entry, &marking_->pool)) return true;
+    if (count_ == 0 && first_run_ == last_run_) return false;
+    while (first_run_ != last_run_) ScanOldestRun();
+    SettleAll();
+  }
 }
 
 void Marker::ScanEntry(uintptr_t entry) {
   const uintptr_t address = entry & ~kTag;
   if ((entry & kSpan) != 0) {
-    ScanSpan(address);
+    OpenSpan(address);
   } else if ((entry & kPiece) != 0) {
     ScanPiece(address);
   } else {
@@ -124,8 +130,13 @@ void Marker::ScanEntry(uintptr_t entry) {
   }
 }
 
-void Marker::ScanSpan(uintptr_t start) {
-  std::atomic<uint32_t>& queued = arena_->tables().Info(start);
+void Marker::OpenSpan(uintptr_t start) {
+  const SideTables& tables = arena_->tables();
+  if (const uintptr_t next = queue_.Next(); next != 0) {
+    __builtin_prefetch(&tables.Info(next & ~kTag), 1);
+    __builtin_prefetch(tables.MarkBits(next & ~kTag), 1);
+  }
+  std::atomic<uint32_t>& queued = tables.Info(start);
   // First the flag, then the bits. pairs with: Settle
   const uint32_t info = queued.fetch_and(~PageInfo::kQueued, std::memory_order_seq_cst);
   // The span may have been given back meanwhile, and its pages be others'.
@@ -133,7 +144,7 @@ void Marker::ScanSpan(uintptr_t start) {
   if (Skips(Skip::queued) && ++forgotten_ % 64 == 0) return;
   const unsigned size_class = PageInfo::ClassOf(info);
   const SizeClass& k = kSizeClasses.classes[size_class];
-  std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
+  std::atomic<uint64_t>* marks = tables.MarkBits(start);
   uintptr_t lo = 0, hi = 0;  // blocks side by side are scanned as one
   for (unsigned w = 0; w < k.words; ++w) {
     // pairs with: Settle
@@ -143,25 +154,30 @@ void Marker::ScanSpan(uintptr_t start) {
     if (fresh == 0) continue;
     fresh &= ~scanned.fetch_or(fresh, std::memory_order_relaxed);
     const uintptr_t base = start + w * uintptr_t{64} * k.size;
-    for (uint64_t rest = fresh, ahead = fresh; rest != 0; rest &= rest - 1) {
-      if (ahead == rest) {
-        for (int i = 0; i < 8 && ahead != 0; ++i, ahead &= ahead - 1) {
-          const uintptr_t block =
-              base + static_cast<unsigned>(__builtin_ctzll(ahead)) * uintptr_t{k.size};
-          __builtin_prefetch(PointerTo<char>(block));
-          __builtin_prefetch(PointerTo<char>(block + 64));
-        }
-      }
+    for (; fresh != 0; fresh &= fresh - 1) {
       const uintptr_t block =
-          base + static_cast<unsigned>(__builtin_ctzll(rest)) * uintptr_t{k.size};
+          base + static_cast<unsigned>(__builtin_ctzll(fresh)) * uintptr_t{k.size};
       if (block != hi) {
-        if (lo != hi) ScanRange(lo, hi, k.size);
+        if (lo != hi) OpenRun(lo, hi, k.size);
         lo = block;
       }
       hi = block + k.size;
     }
   }
-  if (lo != hi) ScanRange(lo, hi, k.size);
+  if (lo != hi) OpenRun(lo, hi, k.size);
+}
+
+void Marker::OpenRun(uintptr_t lo, uintptr_t hi, size_t slot_size) {
+  const uintptr_t ahead = Min(hi, lo + kLinesAhead * kLine);
+  for (uintptr_t line = RoundDown(lo, kLine); line < ahead; line += kLine)
+    __builtin_prefetch(PointerTo<char>(line));
+  runs_[last_run_++ % kRuns] = {lo, hi, slot_size};
+  if (last_run_ - first_run_ > kRunsAhead) ScanOldestRun();
+}
+
+void Marker::ScanOldestRun() {
+  const Run run = runs_[first_run_++ % kRuns];
+  ScanRange(run.lo, run.hi, run.slot_size);
 }
 
 // Whole blocks of one span, or of a part of a large one.
@@ -338,8 +354,8 @@ uintptr_t Marker::ScanDirty(uintptr_t lo, uintptr_t hi) {
 
 void Marker::ShareSurplus() {
   if (!marking_->shared.IsWanted()) return;
-  Segment* spare = stack_.Spare();
-  if (spare == nullptr) spare = queue_.Spare();
+  Segment* spare = stack_.Spare(&marking_->pool);
+  if (spare == nullptr) spare = queue_.Spare(&marking_->pool);
   if (spare != nullptr) marking_->shared.Share(spare);
 }
 

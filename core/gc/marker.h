@@ -9,7 +9,9 @@
 // scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,
 // like large ones, which wait in pieces.
 // Looking a word up takes loads that miss the caches, one after the other: so words wait until
-// there are some, and then take each step together, the lines of the next one on the way. Offsets:
+// there are some, and then take each step together, the lines of the next one on the way. And the
+// blocks of a span are asked for when it is its turn, and scanned when some others have been.
+// Offsets:
 // a few libraries (fontconfig's patterns and character sets) keep, in a block, not the address of
 // another one but its distance from their own start. Where such a library is mapped, a word of a
 // small block that is such a distance to the exact start of a block in another span marks that one,
@@ -81,7 +83,9 @@ class Marker {
   uintptr_t ScanDirty(uintptr_t lo, uintptr_t hi);
 
   Marking* marking() const { return marking_; }
-  bool idle() const { return queue_.empty() && stack_.empty() && count_ == 0; }
+  bool idle() const {
+    return queue_.empty() && stack_.empty() && count_ == 0 && first_run_ == last_run_;
+  }
   const Counts& counts() const { return counts_; }
   static bool IsMarked(const Span* span, unsigned index);
 
@@ -93,7 +97,13 @@ class Marker {
     uint32_t index;
     uint32_t size_class;
   };
+  // Blocks side by side that are on the way from memory.
+  struct Run {
+    uintptr_t lo, hi;
+    size_t slot_size;
+  };
   static constexpr unsigned kBatch = 64, kMostAtOnce = 16;
+  static constexpr unsigned kRuns = 32, kRunsAhead = 16;
 
   void LookUp(uintptr_t word);
   void MarkLarge(uintptr_t word);
@@ -104,7 +114,9 @@ class Marker {
   void Push(uintptr_t entry);
   bool Take(uintptr_t* entry);
   void ScanEntry(uintptr_t entry);
-  void ScanSpan(uintptr_t start);
+  void OpenSpan(uintptr_t start);
+  void OpenRun(uintptr_t lo, uintptr_t hi, size_t slot_size);
+  void ScanOldestRun();
   void ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range within);
   void ScanRange(uintptr_t lo, uintptr_t hi, size_t slot_size);
   void ScanPiece(uintptr_t lo);
@@ -123,6 +135,8 @@ class Marker {
   uintptr_t words_[kBatch + kMostAtOnce];
   const std::atomic<uint32_t>* summaries_[kBatch + kMostAtOnce];
   Found found_[kBatch + kMostAtOnce];
+  Run runs_[kRuns];  // a ring: entries [first_run_, last_run_)
+  unsigned first_run_ = 0, last_run_ = 0;
   WorkQueue queue_;  // spans
   WorkStack stack_;  // blocks and pieces
   char* buffer_ = nullptr;

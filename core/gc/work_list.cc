@@ -1,9 +1,29 @@
 #include "core/gc/work_list.h"
 
+#include <cstring>
+
 #include "core/base/metadata.h"
 #include "platform/memory.h"
 
 namespace gcm {
+
+namespace {
+
+// Fewer are done before somebody else is awake.
+constexpr uint32_t kWorthSharing = 16;
+
+// The first half of what a segment holds, in one of its own.
+Segment* Halve(Segment* segment, SegmentPool* pool) {
+  if (segment == nullptr || segment->end - segment->first < kWorthSharing) return nullptr;
+  Segment* half = pool->Take();
+  if (half == nullptr) return nullptr;
+  half->end = (segment->end - segment->first) / 2;
+  memcpy(half->entries, segment->entries + segment->first, half->end * sizeof(uintptr_t));
+  segment->first += half->end;
+  return half;
+}
+
+}  // namespace
 
 Segment* SegmentPool::Take() {
   LockGuard guard(lock_);
@@ -166,8 +186,8 @@ void WorkQueue::Clear(SegmentPool* pool) {
   tail_ = nullptr;
 }
 
-Segment* WorkQueue::Spare() {
-  if (head_ == nullptr || head_->next == nullptr) return nullptr;
+Segment* WorkQueue::Spare(SegmentPool* pool) {
+  if (head_ == nullptr || head_->next == nullptr) return Halve(head_, pool);
   Segment* segment = head_;
   head_ = segment->next;
   segment->next = nullptr;
@@ -219,8 +239,8 @@ bool WorkStack::empty() const {
   return top_ == nullptr || (top_->next == nullptr && top_->first == top_->end);
 }
 
-Segment* WorkStack::Spare() {
-  if (top_ == nullptr || top_->next == nullptr) return nullptr;
+Segment* WorkStack::Spare(SegmentPool* pool) {
+  if (top_ == nullptr || top_->next == nullptr) return Halve(top_, pool);
   Segment* segment = top_->next;
   top_->next = segment->next;
   segment->next = nullptr;

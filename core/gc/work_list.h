@@ -78,8 +78,12 @@ class WorkQueue {
  public:
   bool Push(uintptr_t entry, SegmentPool* pool);  // false: no memory
   bool Pop(uintptr_t* entry, SegmentPool* pool);
-  // A segment that can be spared; nullptr: none.
-  Segment* Spare();
+  // What Pop would take, if that is easily told; 0: nothing.
+  uintptr_t Next() const {
+    return head_ != nullptr && head_->first != head_->end ? head_->entries[head_->first] : 0;
+  }
+  // A segment that can be spared, or half of the only one; nullptr: too little is left.
+  Segment* Spare(SegmentPool* pool);
   void Clear(SegmentPool* pool);
   bool empty() const { return head_ == nullptr || (head_ == tail_ && head_->first == head_->end); }
 
@@ -94,7 +98,7 @@ class WorkStack {
   bool Push(uintptr_t entry, SegmentPool* pool);
   bool Pop(uintptr_t* entry, SegmentPool* pool);
   void Append(Segment* segment);
-  Segment* Spare();
+  Segment* Spare(SegmentPool* pool);
   void Clear(SegmentPool* pool);
   bool empty() const;
 

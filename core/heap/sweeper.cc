@@ -34,9 +34,12 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
     // What the owner frees meanwhile, or hands out, was marked.
     const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
     if (garbage == 0) continue;
-    for (uint64_t rest = garbage; rest != 0; rest &= rest - 1) {
-      unsigned index = w * 64 + static_cast<unsigned>(__builtin_ctzll(rest));
-      Scrub(span->start + uintptr_t{index} * span->slot_size, span->slot_size);
+    for (uint64_t rest = garbage; rest != 0;) {  // slots side by side at once
+      const auto first = static_cast<unsigned>(__builtin_ctzll(rest));
+      const uint64_t behind = ~(rest >> first);
+      const unsigned n = behind == 0 ? 64 : static_cast<unsigned>(__builtin_ctzll(behind));
+      Scrub(span->start + (w * 64 + uintptr_t{first}) * span->slot_size, n * span->slot_size);
+      rest &= first + n == 64 ? 0 : ~uint64_t{0} << (first + n);
     }
     const auto count = static_cast<unsigned>(__builtin_popcountll(garbage));
     objects_.fetch_add(count, std::memory_order_relaxed);

@@ -230,6 +230,11 @@ def test_shifted_addresses():
     expect(done.status == 0 and done.out == "kept 64 of 64, reclaimed some\n", done.summary())
 
 
+def test_nothing_is_kept_by_the_library_itself():
+    done = run([helper("lowest")])
+    expect(done.status == 0 and done.out == "kept 0 of 96\n", done.summary())
+
+
 def test_preloaded_before_others():
     done = run([program("env")], preload=False,
                LD_PRELOAD=Setting.lib + ":libm.so.6")

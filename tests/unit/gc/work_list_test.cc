@@ -92,9 +92,9 @@ template <typename List>
 void SpareKeepsAll() {
   SegmentPool pool;
   List list;
-  EXPECT_EQ(list.Spare(), nullptr);
+  EXPECT_EQ(list.Spare(&pool), nullptr);
   ASSERT_TRUE(list.Push(0, &pool));
-  EXPECT_EQ(list.Spare(), nullptr) << "the only one is needed";
+  EXPECT_EQ(list.Spare(&pool), nullptr) << "the only one is needed";
   constexpr uintptr_t kEntries = 10 * Segment::kEntries + 7;
   for (uintptr_t i = 1; i < kEntries; ++i) ASSERT_TRUE(list.Push(i, &pool));
   std::vector<int> seen(kEntries);
@@ -104,7 +104,7 @@ void SpareKeepsAll() {
     ++seen[entry];
   }
   WorkStack other;
-  while (Segment* segment = list.Spare()) other.Append(segment);
+  while (Segment* segment = list.Spare(&pool)) other.Append(segment);
   while (list.Pop(&entry, &pool)) ++seen[entry];
   while (other.Pop(&entry, &pool)) ++seen[entry];
   for (int n : seen) ASSERT_EQ(n, 1);
@@ -113,8 +113,33 @@ void SpareKeepsAll() {
   pool.Trim();
 }
 
-TEST(WorkList, QueueSparesWholeSegments) { SpareKeepsAll<WorkQueue>(); }
-TEST(WorkList, StackSparesWholeSegments) { SpareKeepsAll<WorkStack>(); }
+TEST(WorkList, QueueSparesSegments) { SpareKeepsAll<WorkQueue>(); }
+TEST(WorkList, StackSparesSegments) { SpareKeepsAll<WorkStack>(); }
+
+// Whoever has nothing gets half of what is there, also where it is less than a segment.
+template <typename List>
+void SparesHalf() {
+  SegmentPool pool;
+  List list;
+  uintptr_t entry;
+  for (uintptr_t i = 0; i < 40; ++i) ASSERT_TRUE(list.Push(i, &pool));
+  std::vector<int> seen(40);
+  ASSERT_TRUE(list.Pop(&entry, &pool));
+  ++seen[entry];
+  WorkStack other;
+  Segment* half = list.Spare(&pool);
+  ASSERT_NE(half, nullptr);
+  EXPECT_EQ(half->end - half->first, 19u);
+  other.Append(half);
+  while (other.Pop(&entry, &pool)) ++seen[entry];
+  while (list.Pop(&entry, &pool)) ++seen[entry];
+  for (int n : seen) ASSERT_EQ(n, 1);
+  list.Clear(&pool);
+  other.Clear(&pool);
+  pool.Trim();
+}
+TEST(WorkList, QueueSparesHalfOfItsOnlySegment) { SparesHalf<WorkQueue>(); }
+TEST(WorkList, StackSparesHalfOfItsOnlySegment) { SparesHalf<WorkStack>(); }
 
 TEST(WorkList, WithoutMemoryPushSaysSoAndLosesNothingElse) {
   SegmentPool pool;
