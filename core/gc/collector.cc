@@ -24,6 +24,7 @@ constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
 // A cycle in calls of malloc: half of the time at most.
 constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
 constexpr timespec kThrottle{0, 2'000'000};
+constexpr uint64_t kLongestHold = 5 * clock::kMillisecond;
 constexpr uint64_t kTick = clock::kSecond / 4;
 // A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
 // and with each failure in a row half of that.
@@ -156,13 +157,14 @@ bool Collector::Grown() {
 
 // The program allocates, or writes, faster than it is collected: it waits a little.
 void Collector::Throttle() {
+  if (pace_.load(std::memory_order_relaxed) == Cycle::kHeld) return Hold();
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
   // The further it has run away, the longer: in the end until the cycle is over.
   for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
        ++waits) {
     const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-    const unsigned most = in_use < ceiling                 ? outrun_.load(std::memory_order_relaxed)
+    const unsigned most = in_use < ceiling ? pace_.load(std::memory_order_relaxed) == Cycle::kSlowed
                           : in_use < ceiling + ceiling / 8 ? 1
                           : in_use < ceiling + ceiling / 2 ? 3
                                                            : 1000;
@@ -171,6 +173,27 @@ void Collector::Throttle() {
     FutexWait(&ended_, seen, &kThrottle);
     throttled_.fetch_sub(1, std::memory_order_relaxed);
   }
+}
+
+// The cycle looks at the last pages that were written: who writes no more keeps the stop short.
+void Collector::Hold() {
+  const uint64_t until = clock::Now() + kLongestHold;
+  throttled_.fetch_add(1, std::memory_order_relaxed);
+  for (uint64_t now; LeadsBeside() && (now = clock::Now()) < until;) {
+    const timespec rest{0, static_cast<long>(until - now)};
+    if (pace_.load(std::memory_order_relaxed) != Cycle::kHeld) break;
+    FutexWait(&pace_, Cycle::kHeld, &rest);
+  }
+  throttled_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Under the turn, by who leads.
+void Collector::SetPace(Cycle::Pace pace) {
+  const uint32_t before = pace_.exchange(pace, std::memory_order_relaxed);
+  if (pace == before) return;
+  // Every refill waits.
+  heap().SetTrigger(pace == Cycle::kFree ? ceiling_.load(std::memory_order_relaxed) : 0);
+  if (before == Cycle::kHeld) FutexWake(&pace_, INT32_MAX);
 }
 
 Collector::End Collector::AwaitEnd(uint32_t seen) {
@@ -255,7 +278,7 @@ bool Collector::StartBeside(const char* reason) {
   const uint64_t most = in_use / 2 > pacer_.goal() ? in_use + in_use / 8
                                                    : Min(pacer_.goal(), 2 * in_use + kMostGrowth);
   ceiling_.store(most, std::memory_order_relaxed);
-  outrun_.store(false, std::memory_order_relaxed);
+  pace_.store(Cycle::kFree, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
   if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
@@ -274,11 +297,7 @@ void Collector::LeadToEnd() {
     cycle_.SetHurry(throttled_.load(std::memory_order_relaxed) != 0);
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
-    if (cycle_.outrun() != outrun_.load(std::memory_order_relaxed)) {
-      outrun_.store(cycle_.outrun(), std::memory_order_relaxed);
-      // While it is outrun every refill waits once.
-      heap().SetTrigger(cycle_.outrun() ? 0 : ceiling_.load(std::memory_order_relaxed));
-    }
+    SetPace(cycle_.pace());
     lock_.Unlock();
     const uint64_t now = clock::Now();
     if (outcome_ == Cycle::Outcome::kWaits && cycle_.wait_until() > now) {
@@ -290,6 +309,7 @@ void Collector::LeadToEnd() {
     }
     lock_.Lock();
   }
+  SetPace(Cycle::kFree);
   Finish(outcome_ == Cycle::Outcome::kDone);
   last_end_.store(outcome_ == Cycle::Outcome::kDone ? End::kDone : End::kGivenUp,
                   std::memory_order_relaxed);

@@ -77,6 +77,8 @@ class Collector {
   enum class End : uint8_t { kDone, kGivenUp, kForked };
   End AwaitEnd(uint32_t seen);
   void Throttle();
+  void Hold();
+  void SetPace(Cycle::Pace pace);
   static bool OnMove(Range from, uintptr_t to);
   bool AskToMove(Range from, uintptr_t to);
   bool AwaitMove(Range from, uintptr_t to);
@@ -100,8 +102,8 @@ class Collector {
   std::atomic<uint32_t> ended_{0};   // cycles that were led beside the program
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
-  std::atomic<bool> outrun_{false};     // the program writes faster than what it writes is scanned
-  std::atomic<uint32_t> throttled_{0};  // threads that wait so
+  std::atomic<uint32_t> pace_{Cycle::kFree};   // Cycle::Pace
+  std::atomic<uint32_t> throttled_{0};         // threads that wait so
   // What a thread asks of the leader, and waits for.
   enum Asked : uint32_t { kNothing, kMove, kBusy, kMoved, kNotMoved };
   Mutex move_lock_;

@@ -51,7 +51,7 @@ void Cycle::Begin(const Plan& plan) {
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = 0;
-  outrun_ = false;
+  outrun_ = held_ = false;
   tracked_bytes_ = 0;
   fetch_time_ = 0;
   record_ = {};
@@ -219,7 +219,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       ++round_;
       if (round_pages_ <= kFewPages || round_ == kMostRounds ||
           (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
-        stage_ = Stage::kSlices;
+        if (held_) stage_ = Stage::kSlices;
+        held_ = true;
       } else if (round_pages_ > Min(kManyPages, last_round_pages_ / 2)) {
         outrun_ = true;
       }

@@ -12,6 +12,7 @@
 //            was written while it was being marked is found here
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
 //            it each time; a program that outruns them is slowed down where it allocates
+//            and at last, for one round and the stop behind it, held there
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep
@@ -36,6 +37,9 @@ class Cycle {
     unsigned helpers;  // threads to be made for that, and for the stops
   };
   enum class Outcome { kGoesOn, kWaits, kDone, kGivenUp };
+  // What those who allocate beside the cycle are to do. kSlowed: wait a little, because the program
+  // writes faster than what it writes is scanned. kHeld: wait until it is something else.
+  enum Pace : uint32_t { kFree, kSlowed, kHeld };
 
   // Memory for what it needs. False: there is none.
   bool Prepare();
@@ -52,8 +56,7 @@ class Cycle {
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
   // While the program waits for the cycle, its processors are free for marking.
   void SetHurry(bool hurry) { hurry_ = hurry; }
-  // The program writes faster than what it writes is scanned: who allocates is to wait a little.
-  bool outrun() const { return outrun_; }
+  Pace pace() const { return held_ ? kHeld : outrun_ ? kSlowed : kFree; }
   // Moves pages of the heap, which nobody else touches meanwhile. By who leads the cycle.
   bool MovePages(Range from, uintptr_t to);
   uint64_t wait_until() const { return wait_until_; }
@@ -146,6 +149,7 @@ class Cycle {
   uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet
   bool tracks_ = true;
   bool hurry_ = false;
+  bool held_ = false;
   bool outrun_ = false;
   bool outruns_ = false;  // what is expected of it: it did during the last cycle
   bool stands_ = false;   // the world is stopped until End

@@ -13,9 +13,11 @@ namespace {
 
 // What a stop may last, beside fetching all pages, as long as it need not be the last one. It grows
 // where that is too little.
-constexpr uint64_t kSlice = 800 * clock::kMicrosecond;
+constexpr uint64_t kSlice = 1200 * clock::kMicrosecond;
 constexpr uint64_t kLongestSlice = clock::kMillisecond * 3 / 2;
 constexpr uint64_t kSliceGrowth = 16;
+// Behind so many the program is held no longer.
+constexpr unsigned kSlicesHeld = 3;
 // After each so many in vain the longest is twice as long: a program that writes faster than a
 // slice scans must not be stopped without end.
 constexpr unsigned kSlicesInVain = 64, kMostDoublings = 6;
@@ -95,7 +97,7 @@ void Cycle::TurnToSweeping() {
   record_.threads = world().thread_count() + (OwnThread::IsHere() ? 0 : 1);
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   StopMarking();
-  outrun_ = false;
+  outrun_ = held_ = false;
   record_.mark = clock::Now() - began_;
   record_.taken = heap().taken() - taken_before_;
   heap().sweeper().Begin(&marking_.protected_ranges);
@@ -115,6 +117,7 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
     return Outcome::kGoesOn;
   }
   Start();
+  held_ = held_ && slices_ < kSlicesHeld;
   if (why_ != nullptr) return GiveUp(why_);
   slice_ = Min(slice_ + slice_ / kSliceGrowth,
                kLongestSlice << Min(slices_ / kSlicesInVain, kMostDoublings));
