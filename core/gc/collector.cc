@@ -1,7 +1,5 @@
 #include "core/gc/collector.h"
 
-#include <ctime>
-
 #include "core/base/metadata.h"
 #include "core/base/options.h"
 #include "core/base/own_ranges.h"
@@ -23,8 +21,6 @@ constexpr uint64_t kMostGrowth = 32 * kMiB;
 constexpr uint64_t kQuantum = 2 * clock::kMillisecond;
 // A cycle in calls of malloc: half of the time at most.
 constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
-constexpr timespec kThrottle{0, 2'000'000};
-constexpr uint64_t kLongestHold = 5 * clock::kMillisecond;
 constexpr uint64_t kTick = clock::kSecond / 4;
 // A cycle that cannot be run has held everybody up for nothing: attempts may take 1/32 of the time,
 // and with each failure in a row half of that.
@@ -153,47 +149,6 @@ bool Collector::Grown() {
   }
   EndTurn();
   return done;
-}
-
-// The program allocates, or writes, faster than it is collected: it waits a little.
-void Collector::Throttle() {
-  if (pace_.load(std::memory_order_relaxed) == Cycle::kHeld) return Hold();
-  const uint32_t seen = ended_.load(std::memory_order_relaxed);
-  const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
-  // The further it has run away, the longer: in the end until the cycle is over.
-  for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
-       ++waits) {
-    const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-    const unsigned most = in_use < ceiling ? pace_.load(std::memory_order_relaxed) == Cycle::kSlowed
-                          : in_use < ceiling + ceiling / 8 ? 1
-                          : in_use < ceiling + ceiling / 2 ? 3
-                                                           : 1000;
-    if (waits >= most) return;
-    throttled_.fetch_add(1, std::memory_order_relaxed);
-    FutexWait(&ended_, seen, &kThrottle);
-    throttled_.fetch_sub(1, std::memory_order_relaxed);
-  }
-}
-
-// The cycle looks at the last pages that were written: who writes no more keeps the stop short.
-void Collector::Hold() {
-  const uint64_t until = clock::Now() + kLongestHold;
-  throttled_.fetch_add(1, std::memory_order_relaxed);
-  for (uint64_t now; LeadsBeside() && (now = clock::Now()) < until;) {
-    const timespec rest{0, static_cast<long>(until - now)};
-    if (pace_.load(std::memory_order_relaxed) != Cycle::kHeld) break;
-    FutexWait(&pace_, Cycle::kHeld, &rest);
-  }
-  throttled_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-// Under the turn, by who leads.
-void Collector::SetPace(Cycle::Pace pace) {
-  const uint32_t before = pace_.exchange(pace, std::memory_order_relaxed);
-  if (pace == before) return;
-  // Every refill waits.
-  heap().SetTrigger(pace == Cycle::kFree ? ceiling_.load(std::memory_order_relaxed) : 0);
-  if (before == Cycle::kHeld) FutexWake(&pace_, INT32_MAX);
 }
 
 Collector::End Collector::AwaitEnd(uint32_t seen) {

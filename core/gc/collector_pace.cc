@@ -1,0 +1,56 @@
+// How those who allocate wait beside a cycle that they would outrun.
+#include <ctime>
+
+#include "core/gc/collector.h"
+#include "platform/clock.h"
+
+namespace gcm {
+namespace {
+
+constexpr timespec kThrottle{0, 2'000'000};
+constexpr uint64_t kLongestHold = 4 * clock::kMillisecond;
+
+}  // namespace
+
+// The program allocates, or writes, faster than it is collected: it waits a little.
+void Collector::Throttle() {
+  if (pace_.load(std::memory_order_relaxed) == Cycle::kHeld) return Hold();
+  const uint32_t seen = ended_.load(std::memory_order_relaxed);
+  const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
+  // The further it has run away, the longer: in the end until the cycle is over.
+  for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
+       ++waits) {
+    const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
+    const unsigned most = in_use < ceiling ? pace_.load(std::memory_order_relaxed) == Cycle::kSlowed
+                          : in_use < ceiling + ceiling / 8 ? 1
+                          : in_use < ceiling + ceiling / 2 ? 2
+                                                           : 1000;
+    if (waits >= most) return;
+    throttled_.fetch_add(1, std::memory_order_relaxed);
+    FutexWait(&ended_, seen, &kThrottle);
+    throttled_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+// The cycle looks at the last pages that were written: who writes no more keeps the stop short.
+void Collector::Hold() {
+  const uint64_t until = clock::Now() + kLongestHold;
+  throttled_.fetch_add(1, std::memory_order_relaxed);
+  for (uint64_t now; LeadsBeside() && (now = clock::Now()) < until;) {
+    const timespec rest{0, static_cast<long>(until - now)};
+    if (pace_.load(std::memory_order_relaxed) != Cycle::kHeld) break;
+    FutexWait(&pace_, Cycle::kHeld, &rest);
+  }
+  throttled_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Under the turn, by who leads.
+void Collector::SetPace(Cycle::Pace pace) {
+  const uint32_t before = pace_.exchange(pace, std::memory_order_relaxed);
+  if (pace == before) return;
+  // Every refill waits.
+  heap().SetTrigger(pace == Cycle::kFree ? ceiling_.load(std::memory_order_relaxed) : 0);
+  if (before == Cycle::kHeld) FutexWake(&pace_, INT32_MAX);
+}
+
+}  // namespace gcm
