@@ -18,7 +18,7 @@ static void *thrash(void *data) {
 }
 
 int main(int argc, char **argv) {
-  rounds = scaled(argc, argv, 4000000);
+  rounds = scaled(argc, argv, 8000000);
   void *arguments[THREADS] = {NULL};
   run_threads(THREADS, thrash, arguments);
   return finish("cache-thrash", rounds * THREADS);

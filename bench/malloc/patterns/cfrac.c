@@ -63,7 +63,7 @@ static bool equal(const struct number *a, const struct number *b) {
 
 int main(int argc, char **argv) {
   enum { MOST = 300 };
-  const uint64_t rounds = scaled(argc, argv, 60);
+  const uint64_t rounds = scaled(argc, argv, 400);
   for (uint64_t round = 0; round < rounds; round++) {
     struct number *fibonacci[2 * MOST + 2];
     fibonacci[0] = small(0);

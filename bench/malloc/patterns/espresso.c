@@ -72,7 +72,7 @@ static struct cover intersect(const struct cover *a, const struct cover *b) {
 }
 
 int main(int argc, char **argv) {
-  const uint64_t rounds = scaled(argc, argv, 3000);
+  const uint64_t rounds = scaled(argc, argv, 6000);
   uint64_t random = seed(1), sum = 0;
   for (uint64_t round = 0; round < rounds; round++) {
     const uint32_t words = 1 + (uint32_t)below(&random, 24);

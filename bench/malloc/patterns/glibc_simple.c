@@ -7,7 +7,7 @@ enum { MOST = 1600 };
 int main(int argc, char **argv) {
   static const size_t sizes[] = {16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
   static const unsigned counts[] = {25, 100, 400, MOST};
-  const uint64_t operations = scaled(argc, argv, 1600000);
+  const uint64_t operations = scaled(argc, argv, 200000);
   uint64_t done = 0;
   void *blocks[MOST];
   for (unsigned s = 0; s < sizeof sizes / sizeof *sizes; s++) {

@@ -14,7 +14,7 @@ static void *live(void *data) {
 }
 
 int main(int argc, char **argv) {
-  const uint64_t births = scaled(argc, argv, 20000);
+  const uint64_t births = scaled(argc, argv, 10000);
   for (uint64_t i = 0; i < births; i++) {
     void *arguments[] = {(void *)(uintptr_t)i};
     run_threads(1, live, arguments);

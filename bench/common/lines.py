@@ -1,0 +1,35 @@
+"""What a series of runs shows while it goes on."""
+
+import os
+import shutil
+
+from terminal import HIDE_CURSOR, SHOW_CURSOR, can_redraw, choose_style, progress_bar
+
+
+class Screen:
+    """A bar that is redrawn on a terminal; a line for each run elsewhere."""
+
+    def __init__(self, out):
+        self._out = out
+        self._style = choose_style(os.environ, out.isatty())
+        self._live = can_redraw(os.environ, out.isatty(), shutil.get_terminal_size())
+        if self._live:
+            out.write(HIDE_CURSOR)
+
+    def show(self, view):
+        """Redraws the bar."""
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._out.write("\r" + progress_bar(view, width, self._style) + "\x1b[K")
+            self._out.flush()
+
+    def line(self, words):
+        """A line that stays."""
+        self._out.write(("\r\x1b[K" if self._live else "") + words + "\n")
+        self._out.flush()
+
+    def close(self):
+        """Gives the cursor back."""
+        if self._live:
+            self._out.write("\r\x1b[K" + SHOW_CURSOR)
+            self._out.flush()
