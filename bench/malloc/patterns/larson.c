@@ -12,6 +12,12 @@ struct table {
   void *blocks[SLOTS];
 };
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t one_ended = PTHREAD_COND_INITIALIZER;
+static unsigned ended;
+
+static void start(struct table *t);
+
 static void *serve(void *data) {
   struct table *t = data;
   for (uint64_t i = 0; i < t->replacements; i++) {
@@ -20,10 +26,20 @@ static void *serve(void *data) {
     t->sizes[slot] = SMALLEST + below(&t->random, LARGEST - SMALLEST);
     t->blocks[slot] = take(t->sizes[slot]);
   }
-  if (--t->generations == 0) return NULL;
-  void *next[] = {t};
-  run_threads(1, serve, next);
+  if (--t->generations == 0) {
+    pthread_mutex_lock(&lock);
+    ended++;
+    pthread_cond_signal(&one_ended);
+    pthread_mutex_unlock(&lock);
+    return NULL;
+  }
+  start(t);
   return NULL;
+}
+
+static void start(struct table *t) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, serve, t) || pthread_detach(thread)) abort();
 }
 
 int main(int argc, char **argv) {
@@ -37,7 +53,10 @@ int main(int argc, char **argv) {
     t->generations = GENERATIONS;
     for (unsigned k = 0; k < SLOTS; k++) t->blocks[k] = take(t->sizes[k] = SMALLEST + below(&t->random, LARGEST - SMALLEST));
   }
-  run_threads(THREADS, serve, tables);
+  for (unsigned i = 0; i < THREADS; i++) start(tables[i]);
+  pthread_mutex_lock(&lock);
+  while (ended < THREADS) pthread_cond_wait(&one_ended, &lock);
+  pthread_mutex_unlock(&lock);
   for (unsigned i = 0; i < THREADS; i++) {
     struct table *t = tables[i];
     for (unsigned k = 0; k < SLOTS; k++) give(t->blocks[k], t->sizes[k]);
