@@ -44,7 +44,7 @@ void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
     growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
     free_ = heap - live;
     const uint64_t room = growth_goal_ - live;
-    growth_start_ = growth_goal_ - Min(runway_ + runway_ / 8, room - room / 4);
+    growth_start_ = growth_goal_ - Min((runway_ + runway_ / 8) >> taken_backoff_, room - room / 4);
     uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
     early = Max(Percent(early, Min<uint64_t>(percent_, 100)), kLeastGrowth);
     early_goal_ = Min(growth_goal_, Add(heap, early));

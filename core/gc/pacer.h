@@ -9,9 +9,10 @@
 //
 // What was reclaimed lies scattered in pages that stay in use, and is taken first: only when it is
 // used up does the heap grow, as fast as the program allocates. So a cycle starts when, by what was
-// taken during the last ones, the goal would be passed before it has ended. (Slots that the program
-// frees itself are taken again and again: where cycles that started so find little, the next one
-// waits for twice as many.)
+// taken during the last ones, the goal would be passed before it has ended. Slots that the program
+// frees itself are taken again and again: so of what is taken only a part counts as growth, at
+// first an eighth; half as much after each cycle that started so and found little, and four times
+// as much, up to all of it, after one that found much.
 //
 // Early cycles: a small heap is collected so cheaply that waiting for 4 MiB of garbage would only
 // cost memory. A cycle may start as soon as the heap has grown by a fifth (at least 384 KiB),
@@ -79,7 +80,7 @@ class Pacer {
   uint64_t room_ = kMinGrowth;  // the least bytes to grow by
   uint64_t heap_after_ = 0;
   uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
-  unsigned taken_backoff_ = 0;   // such cycles wait for 2^backoff times as many slots
+  unsigned taken_backoff_ = 3;   // of what is taken 1/2^backoff counts as growth
   unsigned backoff_ = 0;         // early cycles wait 2^backoff times as long
 };
 
