@@ -26,6 +26,8 @@ constexpr uint64_t kTick = clock::kSecond / 4;
 // and with each failure in a row half of that.
 constexpr uint64_t kRetryFactor = 32;
 constexpr unsigned kMaxRetryShift = 5;
+// Who frees this part of what was taken since the start leaks little.
+constexpr uint64_t kMuchFreed = 4;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 
 }  // namespace
@@ -329,7 +331,8 @@ void Collector::Finish(bool done) {
   record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
                    record.cpu, counts && done, record.reclaimed_bytes, record.taken,
-                   end - last_cycle_.load(std::memory_order_relaxed)});
+                   end - last_cycle_.load(std::memory_order_relaxed),
+                   heap().freed_bytes() >= heap().taken() / kMuchFreed});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();

@@ -3,7 +3,8 @@
 namespace gcm {
 namespace {
 
-constexpr uint64_t kMostRoom = 32 * kMiB;
+constexpr uint64_t kMostBeyond = 64 * kMiB;
+constexpr unsigned kMostBarren = 2;
 constexpr uint64_t kMuchTime = 4, kLittleTime = 16;  // the parts of it that cycles take
 constexpr uint64_t kMinEarlyGrowth = 384 * kKiB;
 constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress between cycles
@@ -40,6 +41,10 @@ void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
   } else {
     basis -= basis > kLargeHeap ? (basis - kLargeHeap) / 3 : 0;
     uint64_t growth = Max(Percent(basis, percent_), Percent(room_, percent_));
+    if (basis <= kLargeHeap && barren_ != 0) {
+      growth = Max(growth, Percent(kMostRoom, percent_));
+      growth += Min(growth * barren_, Percent(kMostBeyond, percent_));
+    }
     growth = Max(growth, kLeastGrowth);
     growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
     free_ = heap - live;
@@ -93,15 +98,20 @@ uint64_t Pacer::Extrapolate(uint64_t taken, uint64_t before, uint64_t time) {
 
 void Pacer::Finished(const Cycle& cycle) {
   spent_ += cycle.duration;
+  const uint64_t growth = cycle.heap_before - Min(cycle.heap_before, heap_after_);
+  const uint64_t yield =
+      Max(cycle.heap_before - Min(cycle.heap_before, cycle.heap_after), cycle.reclaimed);
   if (cycle.duration > cycle.interval / kMuchTime) {
     room_ = Min(2 * room_, kMostRoom);
   } else if (cycle.duration < cycle.interval / kLittleTime) {
     room_ = Max(room_ / 2, kMinGrowth);
   }
+  if (!cycle.frees || (yield != 0 && yield >= growth / 4)) {
+    barren_ = 0;
+  } else if (barren_ < kMostBarren) {
+    ++barren_;
+  }
   if (cycle.counts) {
-    const uint64_t growth = cycle.heap_before - Min(cycle.heap_before, heap_after_);
-    const uint64_t yield =
-        Max(cycle.heap_before - Min(cycle.heap_before, cycle.heap_after), cycle.reclaimed);
     if (taken_at_start_ > growth) {
       Learn(yield, taken_at_start_, &taken_backoff_);
     } else {

@@ -5,6 +5,9 @@
 // where of more than 256 MiB two thirds count: a large heap costs more than the time of its cycles.
 // Of a small heap the opposite holds: where cycles take more than a quarter of the time, they get
 // twice as much room each, up to 32 MiB, and half of it again when they take less than a sixteenth.
+// Most programs free what they allocate: where one frees a quarter of it or more, and the last
+// cycle found little, a heap of up to 256 MiB grows by 32 MiB or more, and twice as much as by the
+// rule, after two such cycles three times, but by no more than 64 MiB beyond it.
 // The heap is counted by its pages in use, so that what a program frees does not count.
 //
 // What was reclaimed lies scattered in pages that stay in use, and is taken first: only when it is
@@ -27,7 +30,7 @@ namespace gcm {
 
 class Pacer {
  public:
-  static constexpr uint64_t kMinGrowth = 4 * kMiB;
+  static constexpr uint64_t kMinGrowth = 4 * kMiB, kMostRoom = 32 * kMiB;
 
   struct Cycle {
     uint64_t heap_before;  // bytes of pages in use
@@ -39,6 +42,7 @@ class Pacer {
     uint64_t reclaimed = 0;  // bytes of blocks; their pages may stay in use
     uint64_t taken = 0;      // bytes of slots that were taken while it ran beside the program
     uint64_t interval = UINT64_MAX;  // nanoseconds since the end of the last one
+    bool frees = false;              // the program frees much of what it allocates
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -78,6 +82,7 @@ class Pacer {
   uint64_t runway_ = 0;         // bytes that the program took during a cycle, lately
   uint64_t spent_ = 0;          // nanoseconds in collections
   uint64_t room_ = kMinGrowth;  // the least bytes to grow by
+  unsigned barren_ = 0;         // cycles in a row that found little, up to 2
   uint64_t heap_after_ = 0;
   uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
   unsigned taken_backoff_ = 3;   // of what is taken 1/2^backoff counts as growth

@@ -299,6 +299,32 @@ TEST(Pacer, CyclesThatTakeMuchTimeGetMoreRoom) {
   EXPECT_EQ(pacer.goal(), 26 * kMiB);
 }
 
+// Most programs do not leak; those that free what they allocate show it.
+TEST(Pacer, WhereTheProgramFreesCyclesThatFindLittleGetRarer) {
+  Pacer pacer;
+  pacer.Begin(0);
+  Pacer::Cycle barren = After(10 * kMiB, 10 * kMiB);
+  pacer.Finished(barren);
+  EXPECT_EQ(pacer.goal(), 20 * kMiB) << "nobody frees";
+  barren.frees = true;
+  pacer.Finished(barren);
+  EXPECT_EQ(pacer.goal(), (10 + 32 + 32) * kMiB);
+  pacer.Finished(barren);
+  EXPECT_EQ(pacer.goal(), (10 + 32 + 64) * kMiB);
+  barren = After(200 * kMiB, 200 * kMiB);
+  barren.frees = true;
+  pacer.Finished(barren);
+  EXPECT_EQ(pacer.goal(), (200 + 200 + 64) * kMiB) << "no more than that beyond the rule";
+  barren = After(kGiB, kGiB);
+  barren.frees = true;
+  pacer.Finished(barren);
+  EXPECT_EQ(pacer.goal(), kGiB + (256 + 512) * kMiB) << "a large heap follows the rule";
+  Pacer::Cycle fruitful = After(kGiB + 100 * kMiB, 10 * kMiB);
+  fruitful.frees = true;
+  pacer.Finished(fruitful);
+  EXPECT_EQ(pacer.goal(), 20 * kMiB) << "much was found";
+}
+
 // A program in small steps: `live` bytes are alive after `total` bytes were allocated, `freed` of
 // which it gave back itself; the rest is garbage until a cycle runs.
 struct Outcome {
