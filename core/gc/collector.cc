@@ -267,7 +267,7 @@ void Collector::Lead(void* self) { static_cast<Collector*>(self)->LeadToEnd(); }
 
 void Collector::LeadToEnd() {
   lock_.Lock();
-  t_cache = &g_empty_cache;
+  SetThreadCache(&g_empty_cache);
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
     MoveIfAsked();
