@@ -12,7 +12,7 @@ CONFIG ?= release
 BUILD := $(OUT)/$(CONFIG)
 
 WARNINGS := -Wall -Wextra -Wundef -Werror
-COMMON := -g $(WARNINGS) -fvisibility=hidden -fPIC -fno-plt -ftls-model=initial-exec \
+COMMON := -g $(WARNINGS) -fvisibility=hidden -fPIC -ffunction-sections -fno-plt -ftls-model=initial-exec \
   -I. -isystem /usr/include/libunwind -DGCM_VERSION='"$(VERSION)"'
 FLAGS_release := -O2 -fno-omit-frame-pointer
 FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -60,17 +60,17 @@ $(BUILD)/preload/%.o: preload/%.cc
 	@mkdir -p $(@D)
 	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@
 
-LINK_SO = $(CXX) -shared $^ $(UNWIND) -nodefaultlibs -lgcc -lc \
+LINK_SO = $(CXX) -shared $(filter %.o,$^) $(UNWIND) -nodefaultlibs -lgcc -lc \
   -Wl,-soname,libgcmalloc.so.1 -Wl,--exclude-libs,ALL \
-  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete
-$(SO): $(ALL_OBJECTS)
+  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete,-T,preload/order.ld
+$(SO): $(ALL_OBJECTS) preload/order.ld
 	@$(LINK_SO) -o $@.$(VERSION)
 	@ln -sf libgcmalloc.so.$(VERSION) $@.1
 	@ln -sf libgcmalloc.so.1 $@
 	@echo "built $@"
 
 # The library of another configuration, for tests.
-$(BUILD)/libgcmalloc.so: $(ALL_OBJECTS)
+$(BUILD)/libgcmalloc.so: $(ALL_OBJECTS) preload/order.ld
 	@$(LINK_SO) -o $@
 	@echo "built $@"
 

@@ -18,6 +18,12 @@
 #define GCM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 // Keeps `p` in a register or on the stack up to this point, where a conservative scan finds it.
 #define GCM_KEEP_ALIVE(p) asm volatile("" : : "r"(p) : "memory")
+// The same of what the function is about to return, in the register that it is returned in.
+#if defined(__x86_64__)
+#define GCM_KEEP_RESULT(p) asm volatile("" : "+a"(p) : : "memory")
+#else
+#define GCM_KEEP_RESULT(p) asm volatile("" : "+r"(p) : : "memory")
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define GCM_TSAN 1
@@ -62,6 +68,16 @@ template <typename T>
 GCM_INLINE T LoadRelaxed(const T* p) {
   return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
+// As LoadRelaxed, for the fast paths: the compiler does not make an atomic load an operand of the
+// instruction that needs it. For a word that is looked at once between two barriers.
+template <typename T>
+GCM_INLINE T LoadOperand(const T* p) {
+#if GCM_TSAN
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+#else
+  return *p;
+#endif
+}
 template <typename T>
 GCM_INLINE void StoreRelaxed(T* p, T v) {
   __atomic_store_n(p, v, __ATOMIC_RELAXED);
@@ -73,6 +89,26 @@ GCM_INLINE void FlipBits(uint64_t* p, uint64_t bits) {
   asm volatile("xorq %1, %0" : "+m"(*p) : "r"(bits) : "cc", "memory");
 #else
   __atomic_fetch_xor(p, bits, __ATOMIC_RELEASE);  // pairs with: what its callers name
+#endif
+}
+GCM_INLINE bool HasBits(const uint64_t* p, uint64_t bits) {
+#if defined(__x86_64__) && !GCM_TSAN
+  bool any;
+  asm("testq %2, %1" : "=@ccnz"(any) : "m"(*p), "r"(bits));
+  return any;
+#else
+  return (LoadRelaxed(p) & bits) != 0;
+#endif
+}
+// 1 << index % 64, in two instructions: nothing has to go to the register that counts shifts. What
+// is done with the index afterwards is done to its register.
+GCM_INLINE uint64_t BitOf(uint64_t& index) {
+#if defined(__x86_64__)
+  uint64_t bit = 0;
+  asm("btsq %1, %0" : "+r"(bit), "+r"(index) : : "cc");
+  return bit;
+#else
+  return uint64_t{1} << index % 64;
 #endif
 }
 GCM_INLINE void IncrementRelaxed(uint64_t* p) {

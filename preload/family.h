@@ -8,6 +8,7 @@ namespace gcm {
 // The C family for the C++ operators; functions are named in messages of misuse.
 // nullptr and ENOMEM without memory.
 void* Malloc(size_t size);
+void* MallocRow(size_t row);  // of a request of so many times 16 bytes, or up to 15 more
 void* AlignedOrNull(size_t alignment, size_t size);
 
 // preload/filters.cc: of the system call seccomp.

@@ -25,12 +25,17 @@ void* Aligned(size_t alignment, size_t size) {
 }
 
 // Keeps errno without saving it: no system call of ours passes through libc.
-GCM_INLINE void Release(void* p, const char* function) { heap().Free(p, function); }
+GCM_INLINE void Release(void* p, const char* function) { Heap::Free(p, function); }
 
 }  // namespace
 
 GCM_NOINLINE void* Malloc(size_t size) {
   void* p = heap().Allocate(size);
+  return GCM_LIKELY(p != nullptr) ? p : OutOfMemory();
+}
+
+GCM_NOINLINE void* MallocRow(size_t row) {
+  void* p = heap().AllocateRow(row);
   return GCM_LIKELY(p != nullptr) ? p : OutOfMemory();
 }
 
@@ -43,8 +48,10 @@ using gcm::OutOfMemory;
 extern "C" {
 
 GCM_EXPORT void* malloc(size_t size) {
-  void* p = gcm::heap().AllocateQuickly(size);
-  return GCM_LIKELY(p != nullptr) ? p : gcm::Malloc(size);
+  if (GCM_UNLIKELY(size > gcm::kMaxQuickRequest)) return gcm::Malloc(size);
+  const size_t row = gcm::QuickRow(size);
+  void* p = gcm::Heap::AllocateQuickly(row);
+  return GCM_LIKELY(p != nullptr) ? p : gcm::MallocRow(row);
 }
 
 GCM_EXPORT void free(void* p) { gcm::Release(p, "free"); }

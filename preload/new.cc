@@ -33,7 +33,9 @@ GCM_NOINLINE void* AllocateOrThrow(size_t size, size_t alignment) {
 }
 
 GCM_INLINE void* New(size_t size) {
-  if (void* p = heap().AllocateQuickly(size); GCM_LIKELY(p != nullptr)) return p;
+  if (GCM_LIKELY(size <= kMaxQuickRequest)) {
+    if (void* p = Heap::AllocateQuickly(QuickRow(size)); GCM_LIKELY(p != nullptr)) return p;
+  }
   return AllocateOrThrow(size, 0);
 }
 GCM_INLINE void* NewAligned(size_t size, std::align_val_t alignment) {

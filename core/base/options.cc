@@ -174,7 +174,9 @@ void ReadEnvironment(char** environment, Options* out) {
   constexpr size_t kPrefixLength = sizeof(kPrefix) - 1;
   if (environment == nullptr) return;
   for (char** entry = environment; *entry != nullptr; ++entry) {
-    if (strncmp(*entry, kPrefix, kPrefixLength) != 0) continue;
+    // Looked at here first: it is another variable nearly always, and what is not called of libc
+    // when a program starts need not be mapped.
+    if (**entry != kPrefix[0] || strncmp(*entry, kPrefix, kPrefixLength) != 0) continue;
     const char* name = *entry + kPrefixLength;
     const char* equals = strchr(name, '=');
     if (equals == nullptr || equals[1] == '\0') continue;  // empty: as if not set

@@ -26,7 +26,8 @@ void Insert(Range range) {
     range.lo = Min(range.lo, g_list.ranges[j].lo);
     range.hi = Max(range.hi, g_list.ranges[j].hi);
   }
-  memmove(g_list.ranges + i + 1, g_list.ranges + j, (g_list.count - j) * sizeof(Range));
+  if (j != g_list.count)
+    memmove(g_list.ranges + i + 1, g_list.ranges + j, (g_list.count - j) * sizeof(Range));
   g_list.ranges[i] = range;
   g_list.count = g_list.count - (j - i) + 1;
 }

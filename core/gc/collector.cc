@@ -48,7 +48,9 @@ void Collector::Start() {
   if (o.trace_stderr || o.checkmark || o.dirty != DirtySource::kAuto)
     OwnThread::KeepStandardError();
   pacer_.SetPercent(o.percent);
-  UpdateLimit(ledger().start_time());
+  // The first cycle comes after a few MiB in any case, and its end reads what the cgroup allows: to
+  // look for that takes longer than all else at the start, and most programs end before.
+  if (o.limit != Options::kAutoLimit || o.percent > 100) UpdateLimit(ledger().start_time());
   pacer_.Begin(heap().pages().in_use_pages() * kPageSize);
   started_.store(true, std::memory_order_relaxed);
   heap().SetPressureHook(&Collector::OnPressure);
@@ -247,7 +249,7 @@ void Collector::Lead(void* self) { static_cast<Collector*>(self)->LeadToEnd(); }
 
 void Collector::LeadToEnd() {
   lock_.Lock();
-  t_cache = &g_empty_cache;
+  SetThreadCache(&g_empty_cache);
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
     MoveIfAsked();

@@ -44,7 +44,7 @@ void MarkTeam::Stop() {
 void MarkTeam::Help(void* data) {
   auto* self = static_cast<Helper*>(data);
   MarkTeam* team = self->team;
-  t_cache = &g_empty_cache;  // its storage holds nothing yet
+  SetThreadCache(&g_empty_cache);  // its storage holds nothing yet
   for (;;) {
     uint32_t call = team->call_.load(std::memory_order_acquire);  // pairs with: Run and Stop
     for (unsigned i = 0; i < kSpins && call == self->seen; ++i) {

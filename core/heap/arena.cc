@@ -15,6 +15,10 @@ namespace {
 constexpr size_t kGrowStep = kMiB;
 constexpr size_t kSmallestReservation = kMiB;
 constexpr size_t kExtentCapacity = 1024;
+// How far the flat table of spans reaches: as many times the first reservation, which limits on
+// the address space make smaller. It takes addresses for a 512th.
+constexpr size_t kFlatPart = 64;
+constexpr size_t kFlatMost = 64 * kGiB;
 
 // The first reservation: what the address space allows, and at most 1/16 of a limit on it, since
 // a reservation counts against RLIMIT_AS in full.
@@ -36,7 +40,11 @@ bool Arena::Init(const ArenaConfig& config) {
   }
   for (size_t size = ReservationUnder(config.first_reservation); size >= kSmallestReservation;
        size /= 2) {
-    if (AddExtent(size, config.hint)) return true;
+    if (extent_count() == 0 && !AddExtent(size, config.hint)) continue;
+    // What is refused of addresses beyond the reservation can be done without.
+    for (size_t reach = Max(size, Min(kFlatMost, kFlatPart * size)); reach >= size; reach /= 4) {
+      if (tables_.InitFlat(extents_[0].start, reach)) return true;
+    }
   }
   return false;
 }

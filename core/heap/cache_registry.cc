@@ -10,12 +10,9 @@
 namespace gcm {
 
 ThreadCache* CacheRegistry::New() {
-  // What is hot first: few threads use many sizes.
-  constexpr size_t kRoomSize = ThreadCache::kRoom * sizeof(CachedBlock);
-  void* place = metadata::Allocate(sizeof(ThreadCache) + kRoomSize);
+  void* place = metadata::Allocate(sizeof(ThreadCache));
   if (place == nullptr) return nullptr;
-  auto* room = PointerTo<CachedBlock>(AddressOf(place) + sizeof(ThreadCache));
-  auto* cache = new (place) ThreadCache(&g_zeros, room);
+  auto* cache = new (place) ThreadCache(ThreadCache::Zeroed::kMemory);
   cache->next_ = all_;
   all_ = cache;
   return cache;
@@ -50,7 +47,7 @@ void CacheRegistry::Detach(ThreadCache* cache) {
   cache->Retire();
   cache->lock_.Unlock();
   LockGuard guard(lock_);
-  t_cache = &g_empty_cache;
+  SetThreadCache(&g_empty_cache);
   cache->live_ = false;
 }
 

@@ -37,6 +37,7 @@ void CentralLists::Give(Span* span) {
   {
     LockGuard guard(list.lock);
     span->list = SpanList::kNone;
+    span->LeaveBin();
     // pairs with: the acquire in Heap::SettleRemote
     span->owner.store(kOwnerNone, std::memory_order_release);
     heap().FoldRemote(span);

@@ -11,8 +11,6 @@
 namespace gcm {
 namespace {
 
-constexpr int kPoisonByte = 0xDB;
-
 // Moving pages splits mappings, whose number is limited.
 constexpr size_t kMoveFrom = 4 * kMiB;
 
@@ -44,11 +42,11 @@ void Heap::Configure(const HeapSettings& settings) {
   // Spans that were handed out before get owners that the fast path does not know.
   if (t_cache != &g_empty_cache) {
     ThreadCache* cache = t_cache;
-    t_cache = &g_empty_cache;
+    SetThreadCache(&g_empty_cache);
     CriticalSection critical(cache);
     cache->Retire();
     cache->Reopen();
-    t_cache = cache;
+    SetThreadCache(cache);
   }
 }
 
@@ -75,7 +73,7 @@ ThreadCache* Heap::Cache() {
     }
     ThreadCache* fresh = registry_.Attach();
     if (fresh == nullptr) return cache;
-    t_cache = cache = fresh;
+    SetThreadCache(cache = fresh);
   }
   void (*hook)() = attach_hook_.load(std::memory_order_relaxed);
   if (hook != nullptr) hook();
@@ -109,7 +107,6 @@ Span* Heap::NewSlots(unsigned size_class, uintptr_t owner) {
   Span* span = AllocateSpan(k.pages, kPageSize, k.capacity);
   if (span == nullptr) return nullptr;
   span->slot_size = k.size;
-  span->reciprocal = k.reciprocal;
   StoreRelaxed(&span->slots, k.slots);
   span->list = SpanList::kNone;
   span->start_low = static_cast<uint32_t>(span->start);
@@ -205,46 +202,6 @@ Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
   return span;
 }
 
-void Heap::FreeSlow(void* p, const char* function) {
-  ThreadCache* cache = Cache();
-  unsigned index;
-  Span* span = CheckedSpan(p, function, &index);
-  if (span == nullptr) return;
-  if (poison_ || clean_) memset(p, poison_ ? kPoisonByte : 0, span->BlockSize() - 1);
-  if (span->large()) {
-    FreeLarge(cache, span);
-  } else {
-    FreeSmall(cache, span, p, index);
-  }
-  GCM_KEEP_ALIVE(p);
-}
-
-void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
-  uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
-  if (owner == AddressOf(cache)) {
-    CriticalSection critical(cache);
-    cache->DrainRemote();
-    // Of its own spans a thread is the only one that frees by free_bits, so the check still holds,
-    // unless a collection took the cache's spans away meanwhile.
-    cache->FreeLocal(span, index);
-    return;
-  }
-  size_t usable = span->slot_size - 1;
-  uint64_t bit = uint64_t{1} << index % 64;
-  bool twice;
-  {
-    Unstoppable unstoppable(cache);
-    // pairs with: the exchange in FoldRemote
-    twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
-    if (!twice) {
-      // The span may have another life by now.
-      if (cache != &g_empty_cache) cache->CountFreed(usable + 1);
-      SettleRemote(span, nullptr);
-    }
-  }
-  if (twice) misuse::DoubleFree("free", p, usable);
-}
-
 bool Heap::HasRemote(Span* span) const {
   for (unsigned w = 0; w < span->words(); ++w) {
     if (span->remote_bits()[w].load(std::memory_order_relaxed) != 0) return true;
@@ -335,9 +292,7 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
     if (!may && hook != nullptr)
       done = hook({AddressOf(p), AddressOf(p) + moved}, AddressOf(fresh));
   }
-  if (!done) {
-    memcpy(fresh, p, Min(size, usable));
-  }
+  if (!done) memcpy(fresh, p, Min(size, usable));
   Free(p, function);
   GCM_KEEP_ALIVE(p);
   return fresh;

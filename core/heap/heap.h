@@ -36,10 +36,12 @@ class Heap {
   // While no other thread runs.
   void Configure(const HeapSettings& settings);
 
-  // What the calling thread has at hand for a small request; nullptr: Allocate is to be asked.
-  GCM_INLINE void* AllocateQuickly(size_t size) {
-    return GCM_LIKELY(size <= kMaxQuickRequest) ? t_cache->AllocateFast(ClassForQuick(size))
-                                                : nullptr;
+  // What the calling thread has freed last of a row's size. nullptr: AllocateRow is to be asked.
+  static GCM_INLINE void* AllocateQuickly(size_t row) { return t_bins.of[row]->Pop(); }
+  GCM_INLINE void* AllocateRow(size_t row) {
+    const unsigned size_class = ClassOfRow(row);
+    if (void* p = t_bins.of[row]->TakeFree(); GCM_LIKELY(p != nullptr)) return p;
+    return AllocateSmallSlow(size_class);
   }
   GCM_INLINE void* Allocate(size_t size) {
     if (GCM_LIKELY(size <= kMaxSmallRequest)) {
@@ -56,16 +58,7 @@ class Heap {
   void* Reallocate(void* p, size_t size, const char* function);
 
   // `function` names the caller in the message about misuse.
-  GCM_INLINE void Free(void* p, const char* function) {
-    if (Span* span = pages_.arena().SpanOf(AddressOf(p)); GCM_LIKELY(span != nullptr)) {
-      ThreadCache* cache = t_cache;
-      if (GCM_LIKELY(span->owner.load(std::memory_order_relaxed) == AddressOf(cache)) &&
-          GCM_LIKELY(cache->FreeFast(span, p))) {
-        return;
-      }
-    }
-    if (p != nullptr) FreeSlow(p, function);
-  }
+  static void Free(void* p, const char* function);
 
   // Usable bytes of the live block at p; aborts when there is none.
   size_t UsableSize(const void* p, const char* function);
@@ -150,7 +143,10 @@ class Heap {
  private:
   GCM_NOINLINE void* AllocateSmallSlow(unsigned size_class);
   GCM_NOINLINE void* AllocateLarge(size_t size, size_t alignment, bool* zero);
-  GCM_NOINLINE void FreeSlow(void* p, const char* function);
+  // What Bin::Push did not take, because the bin is full above all.
+  static GCM_NOINLINE void FreeBeside(Span* span, void* p, const char* function);
+  static GCM_NOINLINE void FreeSlow(void* p, const char* function);
+  GCM_NOINLINE void FreeChecked(void* p, const char* function);
   void* AllocateSmallOnce(unsigned size_class);
   void FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index);
   void FreeLarge(ThreadCache* cache, Span* span);
@@ -186,5 +182,13 @@ class Heap {
 // The process's heap: constant-initialised, never destroyed.
 extern Heap g_heap;
 GCM_INLINE Heap& heap() { return g_heap; }
+
+GCM_INLINE void Heap::Free(void* p, const char* function) {
+  const SideTables& tables = g_heap.pages_.arena().tables();
+  const size_t page = tables.FlatPage(AddressOf(p));
+  if (GCM_UNLIKELY(page >= tables.flat_pages())) return FreeSlow(p, function);
+  Span* span = tables.FlatSpan(page);
+  if (GCM_UNLIKELY(!Bin::Push(span, p))) FreeBeside(span, p, function);
+}
 
 }  // namespace gcm

@@ -22,6 +22,7 @@ void PageHeap::InsertRun(Span* run) {
   // pairs with: the acquires in IsUnowned, both
   run->owner.store(kOwnerNone, std::memory_order_release);
   __atomic_store_n(&run->size_class, kLargeClass, __ATOMIC_RELEASE);
+  run->LeaveBin();
   StoreRelaxed(&run->slots, uint16_t{0});
   run = Join(run, run->end());
   run = Join(run, run->start - 1);

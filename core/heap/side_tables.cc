@@ -1,6 +1,9 @@
 #include "core/heap/side_tables.h"
 
+#include <new>
+
 #include "core/base/metadata.h"
+#include "core/heap/span.h"
 #include "platform/memory.h"
 
 namespace gcm {
@@ -14,6 +17,42 @@ bool SideTables::Init() {
       metadata::ReserveOwn(kDirectoryEntries * sizeof(void*), 0, "gcmalloc: directory");
   if (place == 0) return false;
   directory_ = PointerTo<std::atomic<Chunk*>>(place);
+  return true;
+}
+
+bool SideTables::InitFlat(uintptr_t lo, size_t size) {
+  static_assert(sizeof(Span) == kFlatHeader);
+  if (flat_ != 0) return true;
+  const uintptr_t first = RoundDown(lo, kChunkSize);
+  const size_t most = RoundUp(lo + size - first, kChunkSize) / kPageSize;
+  const size_t page = memory::PageSize();
+  const size_t bytes = RoundUp(kFlatHeader + most * sizeof(SpanEntry), page);
+  const uintptr_t place = metadata::ReserveOwn(bytes, 0, "gcmalloc: spans");
+  if (place == 0) return false;
+  if (!memory::Prepare(place, page)) {
+    metadata::ReleaseOwn(place, bytes);
+    return false;
+  }
+  metadata::CountMapped(page);
+  (new (PointerTo(place)) Span{})->LeaveBin();
+  flat_ = place;
+  flat_lo_ = first;
+  flat_most_ = most;
+  return true;
+}
+
+// Makes the flat table readable from its beginning up to the end of the chunk before `hi`, if it
+// goes so far. Reading it takes no memory.
+bool SideTables::MapFlat(uintptr_t hi) {
+  const size_t want = FlatPage(RoundUp(hi, kChunkSize));
+  const size_t have = flat_pages_;
+  if (want > flat_most_ || want <= have) return true;
+  const size_t page = memory::PageSize();
+  const uintptr_t from = RoundUp(AddressOf(FlatEntries() + have), page);
+  const uintptr_t to = RoundUp(AddressOf(FlatEntries() + want), page);
+  if (to > from && !memory::Prepare(from, to - from)) return false;
+  // pairs with: the acquire of what is published next, in whoever has an address from there
+  __atomic_store_n(&flat_pages_, want, __ATOMIC_RELEASE);
   return true;
 }
 
@@ -86,7 +125,7 @@ uintptr_t SideTables::EnsureWholeChunks(uintptr_t lo, uintptr_t hi) {
 }
 
 bool SideTables::MapPart(Part part, uintptr_t lo, uintptr_t hi) {
-  if (!MapDirectory(lo, hi)) return false;
+  if (!MapDirectory(lo, hi) || !MapFlat(hi)) return false;
   for (uintptr_t at = RoundDown(lo, kChunkSize); at < hi; at += kChunkSize) {
     if (lo <= at && hi - at >= 2 * kChunkSize) at = EnsureWholeChunks(at, hi);
     if (at >= hi) break;
@@ -130,20 +169,20 @@ void SideTables::SetSpan(uintptr_t lo, uintptr_t hi, Span* span) {
     uintptr_t stop = Min(hi, chunk_start + kChunkSize);
     size_t first = at % kChunkSize / kPageSize;
     size_t last = (stop - 1) % kChunkSize / kPageSize;
+    SpanEntry* spans = SpansOf(chunk, at);
+    const uintptr_t entry = EntryFor(span);
     if (stop - at == kChunkSize) {
       // pairs with: the acquires in SpanAt and SpanAround
-      chunk->spans()[first].store(span, std::memory_order_release);
-      chunk->spans()[last].store(span, std::memory_order_release);
+      spans[first].store(entry, std::memory_order_release);
+      spans[last].store(entry, std::memory_order_release);
       chunk->whole.store(span, std::memory_order_release);
       // A block that grew over the chunk page by page left entries that nobody else clears.
-      for (size_t i = first + 1; i < last && chunk->spans()[i].load(std::memory_order_relaxed);
-           ++i) {
-        chunk->spans()[i].store(nullptr, std::memory_order_relaxed);
-      }
+      for (size_t i = first + 1; i < last && spans[i].load(std::memory_order_relaxed) != 0; ++i)
+        spans[i].store(0, std::memory_order_relaxed);
     } else {
       for (size_t i = first; i <= last; ++i) {
         // pairs with: the acquires in SpanAt and SpanAround
-        chunk->spans()[i].store(span, std::memory_order_release);
+        spans[i].store(entry, std::memory_order_release);
       }
     }
     at = stop;
@@ -160,7 +199,8 @@ void SideTables::SetInfo(uintptr_t lo, uintptr_t hi, uint32_t first) {
 void SideTables::SetRun(uintptr_t lo, uintptr_t hi, Span* run) {
   for (uintptr_t at : {lo, hi - kPageSize}) {
     // pairs with: the acquires in SpanAt and SpanAround
-    ChunkAt(at)->spans()[at % kChunkSize / kPageSize].store(run, std::memory_order_release);
+    SpansOf(ChunkAt(at), at)[at % kChunkSize / kPageSize].store(EntryFor(run),
+                                                                std::memory_order_release);
   }
 }
 

@@ -1,13 +1,15 @@
 // The tables beside the arena: for each page the span around it and a summary of that span for the
 // marker, for each slot a mark bit, for each 512 bytes a card. Two levels: a directory over the
 // whole address space, and for each chunk of 64 MiB that holds arena memory one block of tables,
-// mapped in granules as the arena grows.
+// mapped in granules as the arena grows. But the spans of the addresses from the first reservation
+// on, as far as a heap may grow there, lie in one flat table, for free to look at in one step.
 //
 // Law: nothing here is readable before Map* has made it so, and Map* is called by Arena only,
 // before the bound is published. A reader that the bound admits may follow the directory; a null
 // entry means foreign memory inside the bounds. A chunk may lie within the bounds before it holds
 // anything of ours, and it may hold foreign mappings: so the spans of a whole chunk are readable
-// before the directory names it, and mark bits and cards where there is arena memory only.
+// before the directory names it, and mark bits and cards where there is arena memory only. The flat
+// table is readable for all pages below flat_pages(), whosever they are.
 #pragma once
 
 #include <atomic>
@@ -18,6 +20,10 @@
 namespace gcm {
 
 struct Span;
+
+// Entries of the tables of spans are distances from the flat table, at whose beginning there is a
+// span that stands for none: so a page without a span needs no look of its own.
+using SpanEntry = std::atomic<uintptr_t>;
 
 // What the marker has to know of a page's span, in one word: so marking does not read spans, which
 // are many times as large. 0: no span of slots.
@@ -49,6 +55,8 @@ class SideTables {
   static constexpr uintptr_t kAddressEnd = uintptr_t{1} << 47;
 
   bool Init();
+  // Once, before anything is mapped: the flat table, for the addresses from `lo` on.
+  bool InitFlat(uintptr_t lo, size_t size);
 
   // Make the tables of [lo, hi) usable. Idempotent by granule. False when the system refuses;
   // what was mapped stays mapped, and the call may be repeated.
@@ -56,12 +64,22 @@ class SideTables {
   bool MapCards(uintptr_t lo, uintptr_t hi) { return MapPart(kCards, lo, hi); }
   bool MapSpans(uintptr_t lo, uintptr_t hi) { return MapPart(kSpans, lo, hi); }
 
+  // The number of an address's page in the flat table, for which there are entries up to
+  // flat_pages(); any address.
+  size_t FlatPage(uintptr_t address) const { return (address - flat_lo_) >> kPageShift; }
+  size_t flat_pages() const { return LoadOperand(&flat_pages_); }
+  // Never null: a span with the empty bin stands for none.
+  Span* FlatSpan(size_t page) const {
+    return PointerTo<Span>(flat_ + FlatEntries()[page].load(std::memory_order_relaxed));
+  }
+
   // For addresses inside the published bounds only.
   Span* SpanAt(uintptr_t address) const {
+    const size_t page = FlatPage(address);
+    if (GCM_LIKELY(page < flat_pages())) return SpanIn(FlatEntries()[page]);
     const Chunk* chunk = ChunkAt(address);
     if (GCM_UNLIKELY(chunk == nullptr)) return nullptr;
-    // pairs with: the release in SetSpan
-    return chunk->spans()[address % kChunkSize / kPageSize].load(std::memory_order_acquire);
+    return SpanIn(chunk->spans()[address % kChunkSize / kPageSize]);
   }
   Span* SpanAround(uintptr_t address) const {
     const Chunk* chunk = ChunkAt(address);
@@ -69,8 +87,7 @@ class SideTables {
     // pairs with: the release in SetSpan
     Span* whole = chunk->whole.load(std::memory_order_acquire);
     if (GCM_UNLIKELY(whole != nullptr)) return whole;
-    // pairs with: the release in SetSpan
-    return chunk->spans()[address % kChunkSize / kPageSize].load(std::memory_order_acquire);
+    return SpanIn(SpansOf(chunk, address)[address % kChunkSize / kPageSize]);
   }
 
   // The summary for any address inside of the published bounds.
@@ -123,7 +140,7 @@ class SideTables {
   enum Part { kSpans, kBits, kCards, kParts };  // the summaries belong to the spans
   static constexpr size_t kDirectoryEntries = kAddressEnd >> kChunkShift;
   static constexpr size_t kHeaderSize = 64 * kKiB;  // whole pages of any kernel
-  static constexpr size_t kSpansSize = kPagesPerChunk * sizeof(void*);
+  static constexpr size_t kSpansSize = kPagesPerChunk * sizeof(SpanEntry);
   static constexpr size_t kInfosSize = kPagesPerChunk * sizeof(uint32_t);
   static constexpr size_t kBitsSize = kChunkSize / 16 / 8;
   // A span that begins in the last pages of a chunk has its bits there, and may need some more.
@@ -135,9 +152,8 @@ class SideTables {
     std::atomic<Span*> whole;  // a block that covers the chunk wholly
     uint64_t mapped[kParts];   // a bit for each granule, under the heap's lock
     std::atomic<uint32_t> has_cards;
-    std::atomic<Span*>* spans() const {
-      return PointerTo<std::atomic<Span*>>(AddressOf(this) + kHeaderSize);
-    }
+    // Not used where the flat table reaches.
+    SpanEntry* spans() const { return PointerTo<SpanEntry>(AddressOf(this) + kHeaderSize); }
     std::atomic<uint32_t>* infos() const {
       return PointerTo<std::atomic<uint32_t>>(AddressOf(this) + kHeaderSize + kSpansSize);
     }
@@ -157,7 +173,22 @@ class SideTables {
     // pairs with: the release in EnsureChunk
     return directory_[address >> kChunkShift].load(std::memory_order_acquire);
   }
+  Span* SpanIn(const SpanEntry& entry) const {
+    // pairs with: the releases in SetSpan and SetRun
+    const uintptr_t distance = entry.load(std::memory_order_acquire);
+    return distance == 0 ? nullptr : PointerTo<Span>(flat_ + distance);
+  }
+  uintptr_t EntryFor(const Span* span) const {
+    return span == nullptr ? 0 : AddressOf(span) - flat_;
+  }
+  SpanEntry* FlatEntries() const { return PointerTo<SpanEntry>(flat_ + kFlatHeader); }
+  // The entries of the chunk that an address lies in.
+  SpanEntry* SpansOf(const Chunk* chunk, uintptr_t address) const {
+    const size_t page = FlatPage(RoundDown(address, kChunkSize));
+    return page < flat_pages() ? FlatEntries() + page : chunk->spans();
+  }
   bool MapDirectory(uintptr_t lo, uintptr_t hi);
+  bool MapFlat(uintptr_t hi);
   Chunk* EnsureChunk(uintptr_t address);
   // Tables of whole chunks that have none yet, in one mapping, ready as a whole: a block of
   // gigabytes must not cost a mapping for each chunk. Returns where to go on.
@@ -167,7 +198,12 @@ class SideTables {
 
   std::atomic<Chunk*>* directory_ = nullptr;
   Range directory_mapped_{};  // addresses of the directory that are readable
-  size_t granule_ = 0;        // bytes of arena that a granule of every table stands for
+  static constexpr size_t kFlatHeader = 128;
+  uintptr_t flat_ = 0;     // the flat table: the span for none, then entries
+  uintptr_t flat_lo_ = 0;  // what the first of them stands for; a chunk's beginning
+  size_t flat_pages_ = 0;
+  size_t flat_most_ = 0;  // pages that it has addresses for; whole chunks
+  size_t granule_ = 0;    // bytes of arena that a granule of every table stands for
 };
 
 }  // namespace gcm

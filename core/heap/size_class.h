@@ -124,15 +124,15 @@ constexpr SizeClassTable MakeTable() {
 
 inline constexpr SizeClassTable kSizeClasses = internal::MakeTable();
 
-// The class for a request of at most kMaxQuickRequest bytes.
+// Requests of at most kMaxQuickRequest bytes by rows: those of a row have the same class.
 inline constexpr size_t kMaxQuickRequest = 1024;
-GCM_INLINE unsigned ClassForQuick(size_t request) {
-  return kSizeClasses.small[(request + kMinAlignment) / 16];
-}
+inline constexpr size_t kQuickRows = kMaxQuickRequest / 16 + 1;
+GCM_INLINE size_t QuickRow(size_t request) { return request / 16; }
+GCM_INLINE unsigned ClassOfRow(size_t row) { return kSizeClasses.small[row + 1]; }
 
 // The class for a request of at most kMaxSmallRequest bytes.
 GCM_INLINE unsigned ClassFor(size_t request) {
-  if (GCM_LIKELY(request <= kMaxQuickRequest)) return ClassForQuick(request);
+  if (GCM_LIKELY(request <= kMaxQuickRequest)) return ClassOfRow(QuickRow(request));
   return kSizeClasses.medium[(request + 112) / 128];
 }
 

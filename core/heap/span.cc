@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/base/metadata.h"
+#include "core/heap/bin.h"
 #include "platform/mutex.h"
 
 namespace gcm {
@@ -57,6 +58,7 @@ Span* NewSpan(unsigned words) {
   span->list = SpanList::kNone;
   span->zero = span->resident = false;
   span->owner.store(kOwnerNone, std::memory_order_relaxed);
+  span->LeaveBin();
   // remote_queued and next_remote are left as they are: a thread that freed into the span's former
   // life may be about to queue it, or the span is queued; the queue's drain resets them.
   for (unsigned w = 0; w < words; ++w) {
@@ -76,6 +78,11 @@ void DeleteSpan(Span* span) {
 }
 
 void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }
+
+void Span::LeaveBin() {
+  if (bin.load(std::memory_order_relaxed) != &g_no_bin.bin)
+    bin.store(&g_no_bin.bin, std::memory_order_relaxed);
+}
 
 unsigned Span::CountFree() const {
   unsigned count = 0;

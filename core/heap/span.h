@@ -24,6 +24,7 @@
 namespace gcm {
 
 class ThreadCache;
+struct Bin;
 
 enum class SpanState : uint8_t {
   kUnused,  // the descriptor is in its pool
@@ -36,10 +37,12 @@ enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
 
 struct alignas(64) Span {
   // First cache line: all that free() needs.
-  std::atomic<uintptr_t> owner;        // ThreadCache, or one of the kOwner* values
+  // The owner's for this class while frees by the owner need no closer look; else g_no_bin, and so
+  // from the moment that another thread has freed here, until the owner has looked at what.
+  std::atomic<Bin*> bin;
   uint32_t start_low;                  // of a span of slots: the lower half of `start`
   int16_t credit;                      // local frees left before the owner must act
-  std::atomic<uint8_t> remote_queued;  // not 0: other threads have freed here
+  std::atomic<uint8_t> remote_queued;  // not 0: in the owner's queue, or about to be
   uint8_t size_class;                  // kLargeClass for a large block
   union {
     uint64_t first_bits[3 * kFewWords];  // the bitmaps; of more slots the first one only
@@ -48,8 +51,8 @@ struct alignas(64) Span {
   // Second line.
   uintptr_t start;  // address of the first page
   size_t pages;
-  uint32_t reciprocal;
-  uint32_t slot_size;  // bytes; 0 for a large block
+  std::atomic<uintptr_t> owner;  // ThreadCache, or one of the kOwner* values
+  uint32_t slot_size;            // bytes; 0 for a large block
   uint16_t slots;
   std::atomic<SpanState> state;
   uint8_t capacity;  // words that each bitmap of this descriptor has room for
@@ -92,7 +95,9 @@ struct alignas(64) Span {
   size_t BlockSize() const { return large() ? pages * kPageSize : slot_size; }
   bool InUse() const { return state.load(std::memory_order_relaxed) == SpanState::kInUse; }
   unsigned IndexOf(uintptr_t offset) const {
-    return static_cast<unsigned>((offset * reciprocal) >> 32);
+    const unsigned c = LoadRelaxed(&size_class);
+    return c < kClasses ? static_cast<unsigned>((offset * kSizeClasses.classes[c].reciprocal) >> 32)
+                        : 0;
   }
   // Bits of word `w` that stand for slots.
   uint64_t ValidBits(unsigned w) const {
@@ -100,6 +105,9 @@ struct alignas(64) Span {
     return rest >= 64 ? ~uint64_t{0} : (uint64_t{1} << rest) - 1;
   }
   unsigned CountFree() const;
+  // Frees by the owner are looked at more closely from here on. Any thread, at any moment: of a
+  // next life the owner finds out, and goes on.
+  void LeaveBin();
 };
 static_assert(sizeof(Span) == 128 && kMostWords <= 3 * kFewWords);
 

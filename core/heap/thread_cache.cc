@@ -2,6 +2,7 @@
 
 #include "core/heap/heap.h"
 #include "platform/process.h"
+#include "platform/processor.h"
 #include "platform/test_skip.h"
 
 namespace gcm {
@@ -33,17 +34,50 @@ void Unstoppable::Park(ThreadCache* cache) {
   if (fn != nullptr) fn();
 }
 
-void ThreadCache::ClearCursor(unsigned size_class) { bins_[size_class].word = &g_zeros.bit; }
+void SetThreadCache(ThreadCache* cache) {
+  const bool none = cache == &g_empty_cache;
+  // What goes, first: nobody else is to have these bins while the thread may still use them.
+  if (none) t_cache = cache;
+  for (size_t row = 0; row < kQuickRows; ++row) {
+    Bin* bin = none ? nullptr : &cache->bin(ClassOfRow(row));
+    t_bins.of[row] = none || bin->cache == nullptr ? &g_no_bin.bin : bin;
+  }
+  t_cache = cache;
+}
+
+void ThreadCache::PrepareBin(unsigned size_class) {
+  Bin& b = bin(size_class);
+  if (b.cache == this) return;
+  const SizeClass& k = kSizeClasses.classes[size_class];
+  b.reciprocal = k.reciprocal;
+  b.cache = this;
+  for (unsigned i = 0; i < k.cached; ++i) b.Entries()[i].room = this;
+  b.top = b.Entries();
+  if (t_cache != this) return;
+  for (size_t row = 0; row < kQuickRows; ++row) {
+    if (ClassOfRow(row) == size_class) t_bins.of[row] = &b;
+  }
+}
+
+void ThreadCache::TakeBin(Span* span) {
+  if (heap().careful()) return;  // every free comes by the slow path
+  if (span->owner.load(std::memory_order_relaxed) != AddressOf(this)) return;
+  span->bin.store(&bin(span->size_class), std::memory_order_relaxed);
+  FullFence();  // pairs with: FreeSmall
+  if (heap().HasRemote(span)) span->LeaveBin();
+}
+
+void ThreadCache::ClearCursor(unsigned size_class) { bin(size_class).word = nullptr; }
 
 void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   lists_[size_class].word = word;
   if (heap().careful()) return;  // every allocation comes by the slow path
-  Bin& bin = bins_[size_class];
-  bin.word = &g_zeros.bit;
-  bin.live = span->live_bits() + word;
-  bin.base = span->start + word * 64ul * span->slot_size;
-  bin.size = span->slot_size;
-  bin.word = span->free_bits() + word;
+  Bin& b = bin(size_class);
+  b.word = nullptr;
+  b.live = span->live_bits() + word;
+  b.base = span->start + word * 64ul * span->slot_size;
+  b.size = span->slot_size;
+  b.word = span->free_bits() + word;
 }
 
 // Points the cursor at a word of the current span that has free slots. False: it has none.
@@ -68,6 +102,7 @@ void ThreadCache::MakeCurrent(Span* span) {
   lists.word = 0;
   span->list = SpanList::kCurrent;
   span->credit = kEndless;
+  TakeBin(span);
 }
 
 void ThreadCache::LeaveCurrent(unsigned size_class) {
@@ -95,14 +130,14 @@ void ThreadCache::ListByFree(Span* span) {
 
 uint64_t ThreadCache::freed_objects() const {
   uint64_t sum = LoadRelaxed(&freed_objects_);
-  for (const Bin& bin : bins_) sum += LoadRelaxed(&bin.freed);
+  for (unsigned c = 0; c < kClasses; ++c) sum += LoadRelaxed(&bin(c).freed);
   return sum;
 }
 
 uint64_t ThreadCache::freed_bytes() const {
   uint64_t sum = LoadRelaxed(&freed_bytes_);
   for (unsigned c = 0; c < kClasses; ++c)
-    sum += LoadRelaxed(&bins_[c].freed) * kSizeClasses.classes[c].size;
+    sum += LoadRelaxed(&bin(c).freed) * kSizeClasses.classes[c].size;
   return sum;
 }
 
@@ -154,15 +189,17 @@ void ThreadCache::BlackenCurrent() {
     if (lists.current != nullptr) heap().Blacken(lists.current);
   }
   if (Skips(Skip::cached)) return;
-  for (const Bin& bin : bins_) {
-    for (const CachedBlock* b = bin.top; b->block != 0; --b) heap().BlackenBlock(b->block);
+  for (unsigned c = 0; c < kClasses; ++c) {
+    Bin& b = bin(c);
+    for (const CachedBlock* at = b.Entries(); at < b.top; ++at) heap().BlackenBlock(at->block);
   }
 }
 
 void ThreadCache::FlushCached(bool relist) {
-  for (Bin& bin : bins_) {
-    for (; bin.top->block != 0; StoreRelaxed(&bin.top, bin.top - 1)) {
-      const CachedBlock& last = *bin.top;
+  for (unsigned c = 0; c < kClasses; ++c) {
+    Bin& b = bin(c);
+    for (; b.top > b.Entries(); StoreRelaxed(&b.top, b.top - 1)) {
+      const CachedBlock& last = b.top[-1];
       Span* span = heap().pages().arena().SpanOf(last.block);
       FlipBits(span->free_bits() + (last.word - span->live_bits()), last.bit);
       if (relist) NoteFreed(span);
@@ -208,6 +245,7 @@ bool ThreadCache::QueueRemote(Span* span) {
 }
 
 bool ThreadCache::Refill(unsigned size_class) {
+  PrepareBin(size_class);
   ClassLists& lists = lists_[size_class];
   for (;;) {
     if (lists.current != nullptr) {
@@ -249,18 +287,6 @@ void ThreadCache::NoteFreed(Span* span) {
   }
 }
 
-void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
-  const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
-  StoreRelaxed(&span->credit, credit);
-  uint64_t* free = span->free_bits() + (word - span->live_bits());
-  FlipBits(word, bit);
-  // This one last: with it the span may be empty, and the sweeper's to give back.
-  // pairs with: the looks at free bits in RelistSwept
-  FlipBits(free, bit);
-  GCM_KEEP_ALIVE(p);
-  if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
-}
-
 void ThreadCache::CreditSpent(Span* span) {
   CriticalSection critical(this);
   // The collector may have acted on the span meanwhile: what its bits say counts.
@@ -299,8 +325,9 @@ void ThreadCache::Retire() {
   }
 }
 
-constinit CachedBlock g_zeros{};
-constinit ThreadCache g_empty_cache{&g_zeros, nullptr};
+constinit EmptyBin g_no_bin{};
+constinit ThreadCache g_empty_cache{};
 constinit GCM_TLS ThreadCache* t_cache = &g_empty_cache;
+constinit GCM_TLS Bins t_bins;
 
 }  // namespace gcm

@@ -1,27 +1,23 @@
 // The per-thread cache: the fast paths of malloc and free, free of locks and atomics.
 //
-// For each size class a bin: the last few blocks that the thread has freed, which malloc hands out
-// first, the last one before all others; and a cursor at one 64-bit word of the current span's free
-// bits, of which malloc takes the lowest. What is freed beyond the few gets its free bit back. So
-// a program that frees and allocates in turn does not touch the lists of spans, wherever its
-// blocks lie. What is handed out gets its live bit, which free looks at and takes back.
+// For each size class a bin (bin.h): the last few blocks that the thread has freed, which malloc
+// hands out first, the last one before all others; and a cursor at one 64-bit word of the current
+// span's free bits, of which malloc takes the lowest. What is freed beyond the few gets its free
+// bit back. So a program that frees and allocates in turn does not touch the lists of spans,
+// wherever its blocks lie. What is handed out gets its live bit, which free looks at and takes
+// back.
 //
-// Laws:
-//  - In malloc the block's address is in a register before it leaves the bin or its free bit is
-//    cleared, and in free the pointer stays in one until the block is in the bin or that bit is
-//    set: a thread may be stopped between any two instructions, and the collector must see each
-//    block as free, as kept here or as reachable.
-//  - What a bin keeps has neither its live nor its free bit, is of a span of this cache, and counts
-//    as marked when a cycle ends (BlackenCurrent): nobody else takes it for a block, for garbage,
-//    or for free.
+// Laws, beside those of bins:
 //  - All else happens in a CriticalSection, in which the thread is not stopped.
 //  - A span's free bits are written by the owner; the collector writes them while the owner is
 //    stopped (see span.h).
+//  - A thread's bins are its cache's, or all of them the empty one: t_bins follows t_cache.
 #pragma once
 
 #include <atomic>
 
 #include "core/heap/arena.h"
+#include "core/heap/bin.h"
 #include "core/heap/blocked_state.h"
 #include "core/heap/span.h"
 #include "platform/mutex.h"
@@ -31,94 +27,30 @@ namespace gcm {
 
 class Sweeper;
 
-// A block that was freed, and its live bit: the word, and the bit in it.
-struct CachedBlock {
-  uintptr_t block;
-  uint64_t* word;
-  uint64_t bit;
-};
-
-// One cache line.
-struct alignas(64) Bin {
-  CachedBlock* top;    // the last block at hand; below the first is an entry of zeros
-  CachedBlock* limit;  // `top` when there is no room
-  uint64_t* word;      // the cursor; never null: an empty cache points at a word of zeros
-  uint64_t* live;      // the live bits beside it
-  uintptr_t base;      // address of the slot of bit 0
-  uint32_t size;       // of a slot
-  uint32_t reciprocal;
-  uint64_t freed;  // blocks, since the start
-};
-
 class alignas(64) ThreadCache {
  public:
-  // Empty. `zero` is never anything but zero. Without room for blocks at hand, which is zero as
-  // well, nothing can be freed into it.
-  constexpr ThreadCache(CachedBlock* zero, CachedBlock* room) {
-    for (unsigned i = 0; i < kClasses; ++i) {
-      const SizeClass& k = kSizeClasses.classes[i];
-      bins_[i].top = bins_[i].limit = room != nullptr ? room : zero;
-      bins_[i].word = bins_[i].live = &zero->bit;
-      bins_[i].reciprocal = k.reciprocal;
-      if (room == nullptr) continue;
-      bins_[i].limit += k.cached;
-      room += 1 + k.cached;
-    }
+  // Empty, all zeros: bins are prepared when they are used first, and not looked into before.
+  constexpr ThreadCache() : bins_{} {}
+  // In memory that is all zeros already, of which nothing is touched that is not used.
+  enum class Zeroed { kMemory };
+  explicit ThreadCache(Zeroed) {}
+
+  Bin& bin(unsigned size_class) {
+    return *PointerTo<Bin>(AddressOf(this) + kBinPlaces.at[size_class]);
   }
-  // Entries for which the second argument has room.
-  static constexpr size_t kRoom = [] {
-    size_t room = 0;
-    for (const SizeClass& k : kSizeClasses.classes) room += 1 + k.cached;
-    return room;
-  }();
+  const Bin& bin(unsigned size_class) const {
+    return const_cast<ThreadCache*>(this)->bin(size_class);
+  }
 
   GCM_INLINE void* AllocateFast(unsigned size_class) {
-    Bin& bin = bins_[size_class];
-    CachedBlock* top = LoadRelaxed(&bin.top);
-    uintptr_t block = top->block;
-    if (GCM_LIKELY(block != 0)) {
-      uint64_t* word = top->word;
-      const uint64_t bit = top->bit;
-      GCM_KEEP_ALIVE(block);  // all of the entry first: a handler may free into its place
-      StoreRelaxed(&bin.top, top - 1);
-      FlipBits(word, bit);
-      return PointerTo(block);
-    }
-    const uint64_t bits = LoadRelaxed(bin.word);
-    if (GCM_UNLIKELY(bits == 0)) return nullptr;
-    block = bin.base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{bin.size};
-    GCM_KEEP_ALIVE(block);  // the address first, then the bits
-    FlipBits(bin.word, bits & -bits);
-    FlipBits(bin.live, bits & -bits);
-    return PointerTo(block);
+    Bin& b = bin(size_class);
+    if (GCM_UNLIKELY(b.cache == nullptr)) return nullptr;
+    if (void* p = b.Pop(); GCM_LIKELY(p != nullptr)) return p;
+    return b.TakeFree();
   }
-
-  // `span` belongs to this cache. True when the block was freed. False: nothing was done, and the
-  // slow path must look; so it does while frees by others are pending in the span, one of which may
-  // be this block's.
-  GCM_INLINE bool FreeFast(Span* span, void* p) {
-    Bin& bin = bins_[LoadRelaxed(&span->size_class)];
-    const uint32_t offset = static_cast<uint32_t>(AddressOf(p)) - span->start_low;
-    const uint64_t product = uint64_t{offset} * bin.reciprocal;
-    if (GCM_UNLIKELY(static_cast<uint32_t>(product) >= bin.reciprocal)) return false;
-    const auto index = static_cast<unsigned>(product >> 32);
-    uint64_t* word = span->live_bits() + index / 64;
-    const uint64_t bit = uint64_t{1} << index % 64;
-    if (GCM_UNLIKELY((LoadRelaxed(word) & bit) == 0)) return false;
-    if (GCM_UNLIKELY(span->remote_queued.load(std::memory_order_relaxed) != 0)) return false;
-    IncrementRelaxed(&bin.freed);
-    CachedBlock* top = LoadRelaxed(&bin.top);
-    if (GCM_UNLIKELY(top == bin.limit)) {
-      FreeSlot(span, word, bit, p);
-      return true;
-    }
-    FlipBits(word, bit);
-    *++top = {AddressOf(p), word, bit};
-    asm volatile("" : : : "memory");  // the entry first, then the top
-    StoreRelaxed(&bin.top, top);
-    GCM_KEEP_ALIVE(p);
-    return true;
-  }
+  // A block that Bin::Push did not take. True when it was freed: the bin is full, or the block lies
+  // where only the large tables reach. False: nothing was done.
+  static bool FreeBeside(Span* span, void* p);
 
   // Within a CriticalSection, all of them:
 
@@ -128,6 +60,8 @@ class alignas(64) ThreadCache {
   void FreeLocal(Span* span, unsigned index);
   // Takes over what other threads have freed in spans of this cache.
   void DrainRemote();
+  // Lets frees in a span of this cache take the fast path, unless others have freed there.
+  void TakeBin(Span* span);
   // What is at hand becomes free. Without `relist` the caller lists all spans anew.
   void FlushCached(bool relist);
   void CountFreed(size_t bytes, unsigned objects = 1) {
@@ -135,7 +69,7 @@ class alignas(64) ThreadCache {
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
   }
   // The block at p, whose live bit that is, becomes a free slot.
-  GCM_NOINLINE void FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p);
+  void FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p);
   // The owner acts on a span whose credit is spent; enters its own CriticalSection.
   GCM_NOINLINE void CreditSpent(Span* span);
 
@@ -180,6 +114,7 @@ class alignas(64) ThreadCache {
     SpanQueue full;
   };
 
+  void PrepareBin(unsigned size_class);
   void NoteFreed(Span* span);
   bool Relist(Span* span);
   bool RelistSwept(Span* span);
@@ -192,8 +127,8 @@ class alignas(64) ThreadCache {
   void Collect(Span* span);
   void ListByFree(Span* span);
 
-  Bin bins_[kClasses]{};
-  uint64_t freed_objects_ = 0;  // beside those that the bins count
+  alignas(Bin) unsigned char bins_[kBinPlaces.size];  // at the beginning: bin()
+  uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
   // Shared with other threads:
   alignas(64) std::atomic<Span*> remote_{nullptr};
@@ -209,11 +144,9 @@ class alignas(64) ThreadCache {
   ThreadCache* next_ = nullptr;
 };
 
-// The calling thread's cache; never null. A thread that has none yet has the empty one, whose
-// cursors give nothing and which owns no span.
-extern constinit GCM_TLS ThreadCache* t_cache;
 extern ThreadCache g_empty_cache;
-extern CachedBlock g_zeros;
+// Gives the calling thread a cache, or the empty one.
+void SetThreadCache(ThreadCache* cache);
 
 // The thread is not stopped between construction and destruction: a stop that is asked for
 // meanwhile happens at the end. What takes a lock of the heap does so inside of one. With the empty

@@ -1,0 +1,138 @@
+// A bin: what a thread has at hand of one size class, and the steps of malloc and free on it, free
+// of locks and atomics.
+//
+// Laws:
+//  - In malloc the block's address is in a register before it leaves the bin or its free bit is
+//    cleared, and in free the pointer stays in one until the block is in the bin or that bit is
+//    set: a thread may be stopped between any two instructions, and the collector must see each
+//    block as free, as kept here or as reachable.
+//  - What a bin keeps has neither its live nor its free bit, is of a span of this cache, and counts
+//    as marked when a cycle ends (BlackenCurrent): nobody else takes it for a block, for garbage,
+//    or for free.
+//  - An entry has room for a block of the cache that it names, and of no other. The one behind the
+//    last names none: so one look at the entry above the top says that the bin is this thread's,
+//    that the span at hand may take part, and that the bin is not full.
+#pragma once
+
+#include "core/heap/span.h"
+
+namespace gcm {
+
+// The calling thread's cache; never null. A thread that has none yet has the empty one, which has
+// nothing at hand and owns no span. Set by SetThreadCache only.
+extern constinit GCM_TLS ThreadCache* t_cache;
+
+// A block that was freed, and its live bit: the word, and the bit in it.
+struct CachedBlock {
+  uintptr_t block;
+  uint64_t* word;
+  uint64_t bit;
+  const ThreadCache* room;  // always the same
+};
+
+struct alignas(64) Bin {
+  CachedBlock* top;          // the lowest entry that holds no block; null before the first use
+  uint64_t* word;            // the cursor; null: there is none
+  uint64_t* live;            // the live bits beside it
+  uintptr_t base;            // address of the slot of bit 0
+  uint32_t size;             // of a slot
+  uint32_t reciprocal;       // of the class
+  uint64_t freed;            // blocks, since the start
+  const ThreadCache* cache;  // whose this is; null before the first use
+  // Behind it: an entry of zeros, entries with room, and one without.
+
+  CachedBlock* Entries() { return PointerTo<CachedBlock>(AddressOf(this) + sizeof(Bin)) + 1; }
+  static constexpr size_t BytesFor(size_t entries) {
+    return RoundUp(sizeof(Bin) + (entries + 2) * sizeof(CachedBlock), 64);
+  }
+
+  // The block that was freed last. nullptr: none is at hand.
+  GCM_INLINE void* Pop() {
+    CachedBlock* last = LoadRelaxed(&top) - 1;
+    uintptr_t block = last->block;
+    if (GCM_UNLIKELY(block == 0)) return nullptr;
+    uint64_t* live_word = last->word;
+    const uint64_t bit = last->bit;
+    GCM_KEEP_RESULT(block);  // all of the entry first: a handler may free into its place
+    if (block == 0) __builtin_unreachable();
+    StoreRelaxed(&top, last);
+    FlipBits(live_word, bit);
+    return PointerTo(block);
+  }
+
+  // The lowest free slot of the cursor's word. nullptr: it has none.
+  GCM_INLINE void* TakeFree() {
+    if (word == nullptr) return nullptr;
+    const uint64_t bits = LoadRelaxed(word);
+    if (GCM_UNLIKELY(bits == 0)) return nullptr;
+    const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{size};
+    GCM_KEEP_ALIVE(block);  // the address first, then the bits
+    FlipBits(word, bits & -bits);
+    FlipBits(live, bits & -bits);
+    return PointerTo(block);
+  }
+
+  // Where the live bit of the block at p is, of a span of this cache. False: there is no block.
+  GCM_INLINE bool Find(Span* span, void* p, uint64_t** live_word, uint64_t* bit) const {
+    const uint32_t offset = static_cast<uint32_t>(AddressOf(p)) - span->start_low;
+    const uint64_t product = uint64_t{offset} * reciprocal;
+    if (GCM_UNLIKELY(static_cast<uint32_t>(product) >= reciprocal)) return false;
+    uint64_t index = product >> 32;
+    *bit = BitOf(index);
+    *live_word = span->live_bits() + index / 64;
+    return GCM_LIKELY(HasBits(*live_word, *bit));
+  }
+
+  // True when the block was freed. False: nothing was done, and it must be looked at more closely.
+  static GCM_INLINE bool Push(Span* span, void* p) {
+    Bin* bin = span->bin.load(std::memory_order_relaxed);
+    CachedBlock* next = LoadRelaxed(&bin->top);
+    if (GCM_UNLIKELY(LoadOperand(&next->room) != t_cache)) return false;
+    uint64_t* live_word;
+    uint64_t bit;
+    if (GCM_UNLIKELY(!bin->Find(span, p, &live_word, &bit))) return false;
+    FlipBits(live_word, bit);
+    next->block = AddressOf(p);
+    next->word = live_word;
+    next->bit = bit;
+    IncrementRelaxed(&bin->freed);
+    asm volatile("" : : : "memory");  // the entry first, then the top
+    StoreRelaxed(&bin->top, next + 1);
+    GCM_KEEP_ALIVE(p);
+    return true;
+  }
+};
+static_assert(sizeof(Bin) == 64 && sizeof(CachedBlock) == 32);
+
+// A bin that has nothing at hand and room for nothing.
+struct EmptyBin {
+  Bin bin{wall + 1, nullptr, nullptr, 0, 0, 0, 0, nullptr};
+  CachedBlock wall[2]{};
+};
+extern constinit EmptyBin g_no_bin;
+
+// Where the bins of a cache are, by class.
+struct BinPlaces {
+  uint16_t at[kClasses];
+  size_t size;
+};
+inline constexpr BinPlaces kBinPlaces = [] {
+  BinPlaces places{};
+  for (unsigned c = 0; c < kClasses; ++c) {
+    places.at[c] = static_cast<uint16_t>(places.size);
+    places.size += Bin::BytesFor(kSizeClasses.classes[c].cached);
+  }
+  return places;
+}();
+static_assert(kBinPlaces.size <= 65536);
+
+// The calling thread's bins for requests of up to kMaxQuickRequest bytes, by QuickRow.
+struct Bins {
+  Bin* of[kQuickRows];
+  constexpr Bins() : of{} {
+    for (Bin*& bin : of) bin = &g_no_bin.bin;
+  }
+};
+extern constinit GCM_TLS Bins t_bins;
+
+}  // namespace gcm

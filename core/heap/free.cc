@@ -1,0 +1,94 @@
+// How blocks are freed that the fast path does not take: because the bin is full, because the block
+// is another thread's, large, or none at all.
+#include <cstring>
+
+#include "core/base/misuse.h"
+#include "core/heap/heap.h"
+
+namespace gcm {
+namespace {
+
+constexpr int kPoisonByte = 0xDB;
+
+}  // namespace
+
+void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
+  const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
+  StoreRelaxed(&span->credit, credit);
+  uint64_t* free = span->free_bits() + (word - span->live_bits());
+  FlipBits(word, bit);
+  // This one last: with it the span may be empty, and the sweeper's to give back.
+  // pairs with: the looks at free bits in RelistSwept
+  FlipBits(free, bit);
+  GCM_KEEP_ALIVE(p);
+  if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
+}
+
+bool ThreadCache::FreeBeside(Span* span, void* p) {
+  Bin* bin = span->bin.load(std::memory_order_relaxed);
+  ThreadCache* cache = t_cache;
+  if (bin->cache != cache) return false;
+  uint64_t* word;
+  uint64_t bit;
+  if (!bin->Find(span, p, &word, &bit)) return false;
+  IncrementRelaxed(&bin->freed);
+  cache->FreeSlot(span, word, bit, p);
+  return true;
+}
+
+void Heap::FreeBeside(Span* span, void* p, const char* function) {
+  if (GCM_UNLIKELY(!ThreadCache::FreeBeside(span, p))) heap().FreeChecked(p, function);
+}
+
+void Heap::FreeSlow(void* p, const char* function) {
+  if (p == nullptr) return;
+  Span* span = heap().pages_.arena().SpanOf(AddressOf(p));
+  if (span != nullptr && (Bin::Push(span, p) || ThreadCache::FreeBeside(span, p))) return;
+  heap().FreeChecked(p, function);
+}
+
+void Heap::FreeChecked(void* p, const char* function) {
+  ThreadCache* cache = Cache();
+  unsigned index;
+  Span* span = CheckedSpan(p, function, &index);
+  if (span == nullptr) return;
+  if (poison_ || clean_) memset(p, poison_ ? kPoisonByte : 0, span->BlockSize() - 1);
+  if (span->large()) {
+    FreeLarge(cache, span);
+  } else {
+    FreeSmall(cache, span, p, index);
+  }
+  GCM_KEEP_ALIVE(p);
+}
+
+void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
+  uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+  if (owner == AddressOf(cache)) {
+    CriticalSection critical(cache);
+    cache->DrainRemote();
+    cache->TakeBin(span);
+    // Of its own spans a thread is the only one that frees by free_bits, so the check still holds,
+    // unless a collection took the cache's spans away meanwhile.
+    cache->FreeLocal(span, index);
+    return;
+  }
+  size_t usable = span->slot_size - 1;
+  uint64_t bit = uint64_t{1} << index % 64;
+  bool twice;
+  {
+    Unstoppable unstoppable(cache);
+    // pairs with: the exchange in FoldRemote
+    twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
+    // The bit first, then the look at what the owner does: it sees the bit, or is seen.
+    FullFence();  // pairs with: TakeBin
+    span->LeaveBin();
+    if (!twice) {
+      // The span may have another life by now.
+      if (cache != &g_empty_cache) cache->CountFreed(usable + 1);
+      SettleRemote(span, nullptr);
+    }
+  }
+  if (twice) misuse::DoubleFree("free", p, usable);
+}
+
+}  // namespace gcm
