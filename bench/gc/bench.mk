@@ -33,7 +33,7 @@ $(BENCH_WORKLOADS:%=$(BENCH)/%-bdwgc): $(BENCH)/%-bdwgc: bench/gc/%.c $(wildcard
 $(BENCH)/limits: bench/gc/limits.c bench/gc/bench.c bench/gc/bench.h
 	@mkdir -p $(@D)
 	@$(BENCH_CC) -O3 -o $@ $< bench/gc/bench.c -ldl
-$(BENCH)/spawn: bench/common/spawn.c
+$(BENCH)/spawn: bench/gc/spawn.c
 	@mkdir -p $(@D)
 	@$(BENCH_CC) -o $@ $<
 GO = GO111MODULE=off GOFLAGS= GOCACHE=$(abspath $(OUT))/go-cache go

@@ -10,6 +10,7 @@ written). Others may fail: the tables say so.
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,9 +24,8 @@ import machine
 import tables
 from allocators import ALLOCATORS, GO, GRAPH_FACTOR, MACHINE, OFF, OURS, workloads
 from figures import summarize
-from lines import Screen
 from runner import Runner
-from terminal import View
+from terminal import HIDE_CURSOR, SHOW_CURSOR, View, can_redraw, choose_style, progress_bar
 
 RUN_LIMIT_SECONDS = 120
 MEMORY_SHARE = 0.8
@@ -77,6 +77,35 @@ def turned(pairs, number):
     """The order of a round: each begins elsewhere, so that nobody always runs after the same."""
     start = number * 5 % len(pairs)
     return pairs[start:] + pairs[:start]
+
+
+class Screen:
+    """A bar that is redrawn on a terminal; a line for each run elsewhere."""
+
+    def __init__(self, out):
+        self._out = out
+        self._style = choose_style(os.environ, out.isatty())
+        self._live = can_redraw(os.environ, out.isatty(), shutil.get_terminal_size())
+        if self._live:
+            out.write(HIDE_CURSOR)
+
+    def show(self, view):
+        """Redraws the bar."""
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._out.write("\r" + progress_bar(view, width, self._style) + "\x1b[K")
+            self._out.flush()
+
+    def line(self, words):
+        """A line that stays."""
+        self._out.write(("\r\x1b[K" if self._live else "") + words + "\n")
+        self._out.flush()
+
+    def close(self):
+        """Gives the cursor back."""
+        if self._live:
+            self._out.write("\r\x1b[K" + SHOW_CURSOR)
+            self._out.flush()
 
 
 class Bench:
@@ -164,7 +193,7 @@ def main(arguments):
             return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    facts = machine.facts(f"{options.rounds} rounds, {options.size:g} MiB, {options.seconds:g} s, depth {options.depth}", ["libgc1"])
+    facts = machine.facts(options)
     limit = RUN_LIMIT_SECONDS * max(1, options.size / 1024) + 4 * options.seconds
     status, screen = 0, Screen(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="gcmalloc-bench-") as folder:

@@ -2,8 +2,14 @@
 
 from allocators import ALLOCATORS, MACHINE
 from goals import judge_all
-from markdown import table
 from units import human_bytes, human_micros, human_seconds
+
+
+def table(header, rows):
+    """A table whose first column is text, the others figures."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return lines + [""]
 
 
 def rate(value):

@@ -200,7 +200,7 @@ class OutputTest(unittest.TestCase):
 
     def test_facts(self):
         options = run.parse_arguments([])
-        self.assertTrue(all(isinstance(v, str) and v for _, v in machine.facts("1 round", ["libgc1"])))
+        self.assertTrue(all(isinstance(v, str) and v for _, v in machine.facts(options)))
         self.assertEqual(machine.field("a: 1\nb\t: 2 3\n", "b"), "2 3")
 
 

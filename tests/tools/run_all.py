@@ -63,8 +63,6 @@ def suites(out):
         ("budget", python + [path("budget", "run.py"), so, os.path.join(test, "pair")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
         ("bench", python + ["-m", "unittest", "-q", "test_gc"], {"PYTHONPATH": path("..", "bench", "gc")}),
-        ("bench, malloc", python + ["-m", "unittest", "-q", "test_malloc"],
-         {"PYTHONPATH": path("..", "bench", "malloc"), "BENCH_PATTERNS": os.path.join(out, "bench", "malloc"), "BENCH_LIBRARY": so}),
     ]
 
 

@@ -43,18 +43,12 @@ def commit():
     return f"{name or 'unknown'}{' with changes' if changed else ''}"
 
 
-def version(package):
-    """Name and version of a Debian package, '' when it is not installed."""
-    found = _output("dpkg-query", "-W", "-f", "${Package} ${Version}", package)
-    return found if " " in found else ""
-
-
-def facts(run, packages):
-    """(name, value) of all that a reader needs to place the figures; `run` says how much was run."""
+def facts(options):
+    """(name, value) of all that a reader needs to place the figures."""
     memory = field(read_text("/proc/meminfo"), "MemTotal").split()
     huge = read_text("/sys/kernel/mm/transparent_hugepage/enabled").strip()
-    versions = [os.confstr("CS_GNU_LIBC_VERSION") or "libc", *filter(None, map(version, packages)),
-                *filter(None, [_output("go", "version").replace("go version ", "")])]
+    versions = [os.confstr("CS_GNU_LIBC_VERSION") or "libc", "libgc " + _output("dpkg-query", "-W", "-f", "${Version}", "libgc1")]
+    go = _output("go", "version").replace("go version ", "")
     ours = " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("GCMALLOC_"))
     found = [
         ("processor", f"{field(read_text('/proc/cpuinfo'), 'model name') or os.uname().machine}, "
@@ -63,7 +57,7 @@ def facts(run, packages):
         ("kernel", f"{os.uname().sysname} {os.uname().release}, pages of {os.sysconf('SC_PAGE_SIZE')} bytes, huge pages: {huge}"),
         ("commit", commit()),
         ("date", time.strftime("%Y-%m-%d %H:%M %Z")),
-        ("versions", ", ".join(versions)),
-        ("run", run),
+        ("versions", ", ".join(versions + ([go] if go else []))),
+        ("run", f"{options.rounds} rounds, {options.size:g} MiB, {options.seconds:g} s, depth {options.depth}"),
         ("load when it began", load())]
     return found + ([("settings of the caller", ours)] if ours else [])

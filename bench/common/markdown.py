@@ -1,8 +1,0 @@
-"""Parts of a report in Markdown. Pure."""
-
-
-def table(header, rows):
-    """A table whose first column is text, the others figures."""
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return lines + [""]
