@@ -96,5 +96,5 @@ run: all
 clean:
 	rm -rf $(OUT)
 
-include tests/tests.mk bench/gc/bench.mk
+include tests/tests.mk bench/gc/bench.mk bench/malloc/bench.mk
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
