@@ -16,8 +16,8 @@ bench: all
 	@python3 bench/malloc/run.py --lib $(SO) --programs $(MALLOC_BENCH) --out $(OUT)/bench $(ARGS)
 
 bench-malloc-programs: $(PATTERN_PROGRAMS) $(PATTERNS:%=$(MALLOC_BENCH)/%-bdwgc) $(PATTERNS:%=$(MALLOC_BENCH)/%-gcmalloc) \
-  $(PATTERNS:%=$(MALLOC_BENCH)/%-jemalloc) $(addprefix $(MALLOC_BENCH)/micro,$() -gcmalloc -jemalloc) \
-  $(addprefix $(MALLOC_BENCH)/,spawn first)
+  $(PATTERNS:%=$(MALLOC_BENCH)/%-jemalloc) $(addprefix $(MALLOC_BENCH)/,micro micro-gcmalloc micro-jemalloc) \
+  $(addprefix $(MALLOC_BENCH)/,spawn first first-gcmalloc first-jemalloc)
 
 $(PATTERN_PROGRAMS): $(MALLOC_BENCH)/%: bench/malloc/patterns/%.c $(PATTERN_SOURCES)
 	@mkdir -p $(@D)
@@ -31,13 +31,21 @@ $(PATTERNS:%=$(MALLOC_BENCH)/%-gcmalloc): $(MALLOC_BENCH)/%-gcmalloc: bench/mall
 $(PATTERNS:%=$(MALLOC_BENCH)/%-jemalloc): $(MALLOC_BENCH)/%-jemalloc: bench/malloc/patterns/%.c $(PATTERN_SOURCES)
 	@mkdir -p $(@D)
 	@$(PATTERN_CC) -o $@ $< $(PATTERN_SHARED) $(JEMALLOC) -lm -lstdc++
-$(addprefix $(MALLOC_BENCH)/,spawn first): $(MALLOC_BENCH)/%: $(wildcard bench/common/spawn.c bench/malloc/micro/first.c)
+$(MALLOC_BENCH)/spawn: bench/common/spawn.c
 	@mkdir -p $(@D)
-	@$(BENCH_CC) -o $@ $(filter %/$*.c,$^)
+	@$(BENCH_CC) -o $@ $<
+FIRST_LINKED_gcmalloc := $(ARCHIVE)
+FIRST_LINKED_jemalloc := $(JEMALLOC) -lm -lstdc++ -pthread
+$(MALLOC_BENCH)/first: bench/malloc/micro/first.c
+	@mkdir -p $(@D)
+	@$(BENCH_CC) -o $@ $<
+$(MALLOC_BENCH)/first-gcmalloc $(MALLOC_BENCH)/first-jemalloc: $(MALLOC_BENCH)/first-%: bench/malloc/micro/first.c $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(BENCH_CC) -o $@ $< $(FIRST_LINKED_$*)
 
 MICRO := $(wildcard bench/malloc/micro/*.cc)
-MICRO_OBJECTS := $(MICRO:bench/malloc/micro/%.cc=$(MALLOC_BENCH)/micro.d/%.o)
-$(MALLOC_BENCH)/micro.d/%.o: bench/malloc/micro/%.cc
+MICRO_OBJECTS := $(MICRO:bench/malloc/micro/%.cc=$(MALLOC_BENCH)/micro-objects/%.o)
+$(MALLOC_BENCH)/micro-objects/%.o: bench/malloc/micro/%.cc
 	@mkdir -p $(@D)
 	@$(CXX) -std=c++20 -g -O2 -fno-builtin $(WARNINGS) -MMD -MP -c $< -o $@
 $(MALLOC_BENCH)/micro: $(MICRO_OBJECTS)
