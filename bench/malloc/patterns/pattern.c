@@ -32,9 +32,6 @@ static long resident_bytes(void) {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-/* Named, and a function of its own, so that callgrind can count what is within it. */
-__attribute__((noinline, noclone)) static struct outcome pattern_run(double scale) { return pattern.run(scale); }
-
 int main(int argc, char **argv) {
   double scale = 1;
   const struct option options[] = {{"scale", &scale}, {NULL, NULL}};
@@ -44,7 +41,7 @@ int main(int argc, char **argv) {
   GC_INIT();
 #endif
   uint64_t begin = now_ns();
-  struct outcome outcome = pattern_run(scale);
+  struct outcome outcome = pattern.run(scale);
   uint64_t end = now_ns();
   printf("{\"pattern\": \"%s\", \"operations\": %" PRIu64 ", \"checksum\": \"%016" PRIx64 "\", \"seconds\": %.6f, \"end_bytes\": %ld}\n",
          pattern.name, outcome.operations, outcome.checksum, (double)(end - begin) / 1e9, resident_bytes());
