@@ -15,7 +15,7 @@ def nothing(_folder):
 def script(name):
     """Copies a script of the folder beside this file."""
     def prepare(folder):
-        shutil.copy(os.path.join(HERE, "programs.d", name), folder)
+        shutil.copy(os.path.join(HERE, "scripts", name), folder)
     return prepare
 
 
@@ -28,7 +28,7 @@ def c_source(folder):
     """Functions with structures, loops and switches, as a generator of code would write them."""
     chance = random.Random(12)
     lines = ["struct record { int key, kind; struct record *next; double weight; char name[24]; };"]
-    for n in range(260):
+    for n in range(140):
         fields = [chance.randrange(1, 1000) for _ in range(6)]
         lines += [f"static int step_{n}(struct record *r, int limit) {{", f"  int sum = {fields[0]};",
                   f"  for (int i = 0; i < limit; i++) {{ sum += (i ^ {fields[1]}) * (r->key + {fields[2]});",
@@ -37,14 +37,14 @@ def c_source(folder):
         lines += [f"    case {k}: sum {chance.choice('+-^')}= r->key * {chance.randrange(1, 99)}; break;" for k in range(12)]
         lines += ["    default: break; }", "  while (r) { sum += r->kind; r = r->next; }", f"  return sum + {fields[5]};", "}"]
     lines += ["int run(struct record *r, int limit) {", "  int sum = 0;"]
-    lines += [f"  sum += step_{n}(r, limit + {n});" for n in range(260)] + ["  return sum;", "}"]
+    lines += [f"  sum += step_{n}(r, limit + {n});" for n in range(140)] + ["  return sum;", "}"]
     _write(folder, "large.c", lines)
 
 
 def sql(folder):
     """Tables, an index, joins, updates, text."""
     lines = ["CREATE TABLE word(id INTEGER PRIMARY KEY, text TEXT, weight INTEGER, parent INTEGER);",
-             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)",
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)",
              "INSERT INTO word SELECT i, printf('word-%d-%x', i * 7919 % 100003, i * i), i * 31 % 1009, i * 13 % 5000 FROM n;",
              "CREATE INDEX by_text ON word(text);", "CREATE INDEX by_weight ON word(weight, parent);",
              "SELECT count(*), sum(length(text)) FROM word;",
@@ -56,8 +56,8 @@ def sql(folder):
 
 
 def smt(folder):
-    """Seven pigeons in six holes; then factors of a number in bit vectors."""
-    pigeons, holes = 8, 7
+    """More pigeons than holes; then factors of a number in bit vectors."""
+    pigeons, holes = 7, 6
     lines = ["(push)"] + [f"(declare-const p{i}_{j} Bool)" for i in range(pigeons) for j in range(holes)]
     lines += [f"(assert (or {' '.join(f'p{i}_{j}' for j in range(holes))}))" for i in range(pigeons)]
     lines += [f"(assert (not (and p{a}_{j} p{b}_{j})))" for j in range(holes) for a in range(pigeons) for b in range(a)]
@@ -72,7 +72,7 @@ def postscript(folder):
     """Pages of text in several sizes, dashes, clipped curves, dictionaries and strings made on the way."""
     chance = random.Random(10)
     lines = ["%!PS-Adobe-3.0", "/table 200 dict def"]
-    for page in range(40):
+    for page in range(80):
         lines += [f"/Times-Roman findfont {8 + page % 5} scalefont setfont"]
         for row in range(60):
             words = " ".join("".join(chance.choice("abcdefghijklmnoprstuvw") for _ in range(chance.randrange(2, 9))) for _ in range(9))

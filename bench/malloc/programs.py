@@ -73,7 +73,7 @@ PROGRAM_TABLE = (
     Program("lua", "tables, strings, closures", "lua5.4", "lua5.4", ("{folder}/work.lua",), inputs.script("work.lua"),
             probe=("-v",)),
     Program("z3", "pigeons, and a product of bit vectors", "z3", "z3", ("-smt2", "{folder}/work.smt2"), inputs.smt),
-    Program("ghostscript", "forty pages of text and curves to a bitmap", "gs", "ghostscript",
+    Program("ghostscript", "eighty pages of text and curves to a bitmap", "gs", "ghostscript",
             ("-q", "-dNOPAUSE", "-dBATCH", "-dSAFER", "-sDEVICE=ppmraw", "-r96", "-sOutputFile=/dev/null", "{folder}/work.ps"),
             inputs.postscript),
     Program("ruby", "objects, strings, hashes", "ruby", "ruby", ("--disable-gems", "{folder}/work.rb"), inputs.script("work.rb")),

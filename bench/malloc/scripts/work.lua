@@ -5,7 +5,7 @@ local function chance(bound)
   return (state >> 8) % bound
 end
 local total = 0
-for round = 1, 6 do
+for round = 1, 5 do
   local list, index = {}, {}
   for n = 1, 30000 do
     local name = "name" .. chance(100000) .. "/" .. n

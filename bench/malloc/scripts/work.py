@@ -25,7 +25,7 @@ def insert(root, key, value):
         root = below
 
 
-words = ["w%x" % chance(1 << 20) for _ in range(60000)]
+words = ["w%x" % chance(1 << 20) for _ in range(120000)]
 counts = {}
 for word in words:
     counts.setdefault(word[:4], []).append(word)
@@ -33,9 +33,9 @@ text = json.dumps({key: sorted(value) for key, value in sorted(counts.items())})
 again = json.loads(text)
 print(len(text), len(again), sum(len(value) for value in again.values()))
 root = Node(chance(1 << 30), "")
-for number in range(25000):
+for number in range(45000):
     insert(root, chance(1 << 30), str(number) * 3)
-lines = [" ".join((words[i], words[-i - 1], str(i * 1.5))) for i in range(40000)]
+lines = [" ".join((words[i], words[-i - 1], str(i * 1.5))) for i in range(90000)]
 lines.sort(key=lambda line: line.split()[1])
 print(lines[0], lines[-1])
 matrix = [[(i * j) % 97 / 7 for j in range(150)] for i in range(150)]

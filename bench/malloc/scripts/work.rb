@@ -2,7 +2,7 @@
 state = 12345
 chance = lambda { |bound| state = (state * 1103515245 + 12345) % (1 << 31); (state >> 8) % bound }
 Record = Struct.new(:name, :parts, :weight)
-4.times do |round|
+7.times do |round|
   records = (0...40_000).map { |n| Record.new("record #{chance.(50_000)} of #{n}", [n, n + 1, "part#{n}"], n * 1.5) }
   groups = records.group_by { |r| r.name[0, 9] }
   text = groups.keys.sort.map { |key| "#{key}:#{groups[key].size}" }.join(",")
