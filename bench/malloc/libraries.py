@@ -22,14 +22,14 @@ def find(name):
     return next((os.path.join(folder, name) for folder in FOLDERS if os.path.exists(os.path.join(folder, name))), None)
 
 
-def targets(text, symbol):
-    """The files that the symbol was bound to, of the linker's output."""
-    pattern = r"binding file .+? \[\d+\] to (.+?) \[\d+\]: normal symbol [`']" + re.escape(symbol) + r"'"
-    return set(re.findall(pattern, text))
+def bindings(text, symbol):
+    """(who, whereto) of every binding of the symbol, of the linker's output."""
+    pattern = r"binding file (.+?) \[\d+\] to (.+?) \[\d+\]: normal symbol [`']" + re.escape(symbol) + r"'"
+    return {(os.path.realpath(who), os.path.realpath(whereto)) for who, whereto in re.findall(pattern, text)}
 
 
 def bound_to(command, environment, symbol, folder):
-    """The files that the symbol was bound to in the command and in what it started."""
+    """The bindings of the symbol in the command and in what it started."""
     prefix = os.path.join(folder, "bindings")
     merged = dict(environment, LD_DEBUG="bindings", LD_BIND_NOW="1", LD_DEBUG_OUTPUT=prefix)
     try:
@@ -40,16 +40,19 @@ def bound_to(command, environment, symbol, folder):
     found = set()
     for path in glob.glob(glob.escape(prefix) + ".*"):
         with open(path, encoding="utf-8", errors="replace") as file:
-            found |= targets(file.read(), symbol)
+            found |= bindings(file.read(), symbol)
         os.unlink(path)
     return found
 
 
 def objection(found, wanted):
-    """Why a row would not measure what it says, or None. `wanted` is the one file that all may be bound to."""
-    others = {os.path.realpath(path) for path in found} - {os.path.realpath(wanted)}
+    """Why a row would not measure what it says, or None. `wanted` is the one file that all may be bound to; or to a program
+    that is itself bound there: the address of malloc is that of an entry in its procedure linkage table then."""
+    wanted = os.path.realpath(wanted)
+    led_there = {who for who, whereto in found if whereto == wanted}
+    others = {whereto for _, whereto in found} - {wanted} - led_there
     if not found:
         return "the program takes its malloc from no shared library"
     if others:
-        return f"malloc is {', '.join(sorted(map(os.path.basename, others)))}'s"
+        return f"malloc is that of {', '.join(sorted(map(os.path.basename, others)))}"
     return None

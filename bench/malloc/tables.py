@@ -81,8 +81,9 @@ NOTES = """## How to read this
 Medians over the runs, which interleave the allocators. The column of glibc has its figures, the others what theirs are
 to glibc's: below 1 is faster or smaller. A process is measured from its start to its end by a small parent. Of redis
 the wall time is that of its clients, the rest the server's. A micro benchmark's time is of one iteration: a batch where
-it is called so, CPU time unless threads or processes are what it is about. What is linked, and bdwgc, has two runs.
-Peers are the plain mallocs but glibc. The machine should have nothing else to do: see its load above.
+it is called so, CPU time unless threads or processes are what it is about. What is linked, and bdwgc, has two runs
+at most. Instructions of gcmalloc are counted without cycles. Peers are the plain mallocs but glibc. The machine should
+have nothing else to do: see its load above.
 """
 
 
