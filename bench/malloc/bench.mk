@@ -9,7 +9,8 @@ PATTERN_SHARED = bench/malloc/patterns/pattern.c bench/common/program.c $(if $(f
 PATTERN_SOURCES := $(wildcard bench/malloc/patterns/*.h bench/malloc/patterns/pattern.c bench/malloc/patterns/bignum.c) $(BENCH_COMMON)
 JEMALLOC := /usr/lib/x86_64-linux-gnu/libjemalloc_pic.a
 
-.PHONY: bench bench-malloc-programs
+.PHONY: bench bench-malloc-programs bench-patterns
+bench-patterns: $(PATTERN_PROGRAMS)
 bench: MORE_PACKAGES = $(shell python3 bench/malloc/run.py --packages)
 bench: all
 	@$(MAKE) --no-print-directory bench-malloc-programs
