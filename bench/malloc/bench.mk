@@ -11,8 +11,11 @@ JEMALLOC := /usr/lib/x86_64-linux-gnu/libjemalloc_pic.a
 
 .PHONY: bench bench-malloc-programs bench-patterns
 bench-patterns: $(PATTERN_PROGRAMS)
-bench: MORE_PACKAGES = $(shell python3 bench/malloc/run.py --packages)
+# What is only run may be missing: the report names it.
+bench: MORE_PACKAGES = python3 $(shell python3 bench/malloc/run.py --packages build)
 bench: all
+	@packages=$$(python3 bench/malloc/run.py --packages run); sh tests/tools/install.sh $$packages || \
+	  for package in $$packages; do sh tests/tools/install.sh $$package || true; done
 	@$(MAKE) --no-print-directory bench-malloc-programs
 	@python3 bench/malloc/run.py --lib $(SO) --programs $(MALLOC_BENCH) --out $(OUT)/bench $(ARGS)
 

@@ -11,15 +11,16 @@ from figures import geometric_mean, ratio
 WIDTH, LEFT, GAP, PANEL = 1180, 210, 40, 450
 TOP, ROW, TITLE, AXIS = 110, 19, 40, 34
 COLOURS = {"collect": "#d4600c", "off": "#e8a36a", "jemalloc": "#0969da", "mimalloc": "#1a7f37", "tcmalloc": "#8250df",
-           "collect-linked": "#b35900", "jemalloc-linked": "#7fb2ee", "bdwgc": "#818b98"}
+           "collect-linked": "#d4600c", "jemalloc-linked": "#0969da", "bdwgc": "#818b98"}
 LEAST, MOST = 0.125, 8.0
-STYLE = """
-  .dot { opacity: 0.8 } .small { font-size: 11px } .one { stroke: #818b98; stroke-width: 1.6 }
-""" + "".join(f"  .k{i} {{ fill: {c}; stroke: {c} }}\n" for i, c in enumerate(COLOURS.values()))
+STYLE = "".join(f"  .k{i} {{ fill: {c}; stroke: {c} }}\n" for i, c in enumerate(COLOURS.values())) + """
+  .dot { opacity: 0.8 } .ring { fill: none; stroke-width: 2 } .small { font-size: 11px } .one { stroke: #818b98; stroke-width: 1.6 }
+"""
 
 
 def _class(allocator):
-    return f"k{list(COLOURS).index(allocator)}"
+    """A disc for what is preloaded, a ring for what is linked."""
+    return f"k{list(COLOURS).index(allocator)} {'ring' if ALLOCATORS[allocator].variant else 'dot'}"
 
 
 def _place(left, value):
@@ -44,7 +45,7 @@ def _panel(left, top, rows, title):
         for a in reversed([a for a in COLOURS if a in known]):
             beyond = not LEAST <= known[a] <= MOST
             parts.append(f'<circle cx="{_place(left, known[a]):.1f}" cy="{y:.1f}" r="{5.5 if a == "collect" else 4:g}" '
-                         f'class="dot {_class(a)}"><title>{a} {known[a]:.2f}{" (off the scale)" if beyond else ""}</title></circle>')
+                         f'class="{_class(a)}"><title>{a} {known[a]:.2f}{" (off the scale)" if beyond else ""}</title></circle>')
     return parts
 
 
@@ -93,6 +94,6 @@ def draw(title, subtitle, workloads, summaries):
     parts += [text(24, 34, title, "ink title"), text(24, 57, subtitle, "soft")]
     present, x = [a for a in COLOURS if any(b == a for _, b in summaries)], 24
     for a in present:
-        parts += [f'<circle cx="{x + 5}" cy="78" r="5" class="dot {_class(a)}"/>', text(x + 15, 82, a, "ink small")]
+        parts += [f'<circle cx="{x + 5}" cy="78" r="5" class="{_class(a)}"/>', text(x + 15, 82, a, "ink small")]
         x += 34 + 7 * len(a)
     return "\n".join(parts + body + ["</svg>"]) + "\n"

@@ -27,7 +27,7 @@ from goal import section_of
 from rounds import Screen, turned
 from runner import Runner
 from terminal import View
-from workloads import WORKLOADS, packages
+from workloads import BUILD_PACKAGES, WORKLOADS, packages
 
 RUN_LIMIT_SECONDS = 120
 MEMORY_SHARE = 0.8
@@ -46,7 +46,7 @@ def parse_arguments(arguments):
     parser.add_argument("--allocators", metavar="NAME", nargs="+", help=f"of {' '.join(ALLOCATORS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the patterns' work (default: %(default)g)")
     parser.add_argument("--no-instructions", action="store_true", help="do not count with callgrind")
-    parser.add_argument("--packages", action="store_true", help="print the Debian packages of what is run")
+    parser.add_argument("--packages", choices=("build", "run"), help="print the Debian packages that are needed to build, or run")
     options = parser.parse_args(arguments)
     options.chosen = [part for name in options.allocators or ALLOCATORS for part in name.split(",")]
     for name in options.chosen:
@@ -177,7 +177,7 @@ def main(arguments):
     sys.stdout.reconfigure(errors="replace")
     options = parse_arguments(arguments)
     if options.packages:
-        print(" ".join(packages()))
+        print(" ".join(BUILD_PACKAGES if options.packages == "build" else packages()))
         return 0
     for path in (options.lib, os.path.join(options.programs, "spawn")):
         if not os.path.exists(path):

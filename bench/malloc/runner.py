@@ -104,7 +104,7 @@ class Runner:
         if seconds is not None:
             record["wall_s"] = seconds
         self._read(workload, output, record)
-        record["failure"] = reason or failure(record, read_text(errors))
+        record["failure"] = "; ".join(filter(None, (reason, failure(record, read_text(errors))))) or None
         return record
 
     def _drive(self, workload, process):

@@ -43,7 +43,11 @@ WORKLOADS: Dict[str, Workload] = {w.name: w for w in (
     + [Workload(p.name, PROGRAMS, p.title, program=p) for p in PROGRAM_TABLE])}
 
 
+# Without these nothing can be built; of the others each is skipped, by its name, where it cannot be installed.
+BUILD_PACKAGES = ("libbenchmark-dev", "libgc-dev", "libjemalloc-dev")
+
+
 def packages():
     """Debian's names of all that is run."""
-    names = ["libbenchmark-dev", "valgrind"] + [a.package for a in ALLOCATORS.values()] + [p.package for p in PROGRAM_TABLE]
+    names = ["valgrind", *BUILD_PACKAGES] + [a.package for a in ALLOCATORS.values()] + [p.package for p in PROGRAM_TABLE]
     return sorted({name for name in names if name})

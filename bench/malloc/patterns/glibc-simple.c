@@ -2,7 +2,7 @@
  * of one size are allocated and freed again, in the same order. One thread, nothing else alive. */
 #include "pattern.h"
 
-enum { LARGEST_BATCH = 1600, BLOCKS = 1000000 };
+enum { LARGEST_BATCH = 1600, BLOCKS = 500000 };
 static const unsigned BATCHES[] = {25, 100, 400, LARGEST_BATCH};
 static const unsigned SIZES[] = {8, 16, 32, 64, 128, 256, 512, 1024};
 
