@@ -11,7 +11,8 @@ from proctree import ProcessTree
 # Rarely: the machine has few cores, and a look disturbs what is measured.
 POLL_SECONDS = 0.25
 # What steers allocators and collectors: nobody's settings reach another.
-STEERING = ("GCMALLOC_", "GC_", "GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "GOGC", "GOMEMLIMIT", "GODEBUG", "LD_PRELOAD")
+STEERING = ("GCMALLOC_", "GC_", "GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_",
+            "GOGC", "GOMEMLIMIT", "GODEBUG", "LD_PRELOAD")
 
 
 def neutral_environment():

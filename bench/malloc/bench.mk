@@ -6,7 +6,7 @@ PATTERNS := $(patsubst bench/malloc/patterns/%.c,%,$(filter-out %/pattern.c %/bi
 PATTERN_PROGRAMS := $(PATTERNS:%=$(MALLOC_BENCH)/%)
 PATTERN_CC := $(BENCH_CC) -pthread
 PATTERN_SHARED = bench/malloc/patterns/pattern.c bench/common/program.c $(if $(filter cfrac,$*),bench/malloc/patterns/bignum.c)
-PATTERN_SOURCES := $(wildcard bench/malloc/patterns/*.h bench/malloc/patterns/pattern.c bench/malloc/patterns/bignum.c) $(BENCH_COMMON)
+PATTERN_SOURCES := $(wildcard bench/malloc/patterns/*.h $(addprefix bench/malloc/patterns/,pattern.c bignum.c)) $(BENCH_COMMON)
 JEMALLOC := /usr/lib/x86_64-linux-gnu/libjemalloc_pic.a
 
 .PHONY: bench bench-malloc-programs bench-patterns

@@ -14,7 +14,8 @@ COLOURS = {"collect": "#d4600c", "off": "#e8a36a", "jemalloc": "#0969da", "mimal
            "collect-linked": "#d4600c", "jemalloc-linked": "#0969da", "bdwgc": "#818b98"}
 LEAST, MOST = 0.125, 8.0
 STYLE = "".join(f"  .k{i} {{ fill: {c}; stroke: {c} }}\n" for i, c in enumerate(COLOURS.values())) + """
-  .dot { opacity: 0.8 } .ring { fill: none; stroke-width: 2 } .small { font-size: 11px } .one { stroke: #818b98; stroke-width: 1.6 }
+  .dot { opacity: 0.8 } .ring { fill: none; stroke-width: 2 } .small { font-size: 11px }
+  .one { stroke: #818b98; stroke-width: 1.6 }
 """
 
 
@@ -43,9 +44,9 @@ def _panel(left, top, rows, title):
         known = {a: r for a, r in ratios.items() if r and a in COLOURS}
         # gcmalloc's last, so that they lie on top.
         for a in reversed([a for a in COLOURS if a in known]):
-            beyond = not LEAST <= known[a] <= MOST
+            beyond = "" if LEAST <= known[a] <= MOST else " (off the scale)"
             parts.append(f'<circle cx="{_place(left, known[a]):.1f}" cy="{y:.1f}" r="{5.5 if a == "collect" else 4:g}" '
-                         f'class="{_class(a)}"><title>{a} {known[a]:.2f}{" (off the scale)" if beyond else ""}</title></circle>')
+                         f'class="{_class(a)}"><title>{a} {known[a]:.2f}{beyond}</title></circle>')
     return parts
 
 

@@ -43,7 +43,8 @@ class Judge:
         over = sorted((c for c in cells if c[1] > 1), key=lambda c: -c[1])
         clear, close = [c for c in over if c[3]], [c for c in over if not c[3]]
         words = [c[0] + " " + c[2] for c in clear[:NAMED]] + ([f"{len(clear) - NAMED} more"] if len(clear) > NAMED else [])
-        remark = "; ".join(filter(None, [", ".join(words), f"within the scatter: {', '.join(c[0] for c in close)}" if close else ""]))
+        scattered = f"within the scatter: {', '.join(c[0] for c in close)}" if close else ""
+        remark = "; ".join(filter(None, [", ".join(words), scattered]))
         self.goals.append(Goal(title, wanted, f"{len(clear)} of {len(cells)} beyond", not clear, remark))
 
     def time(self, ours, what, words):
@@ -81,7 +82,8 @@ class Judge:
             if mine and theirs:
                 bound = max(SINGLE_PEAK_GOAL * theirs, theirs + SINGLE_PEAK_MORE)
                 cells.append((name, mine / bound, f"{mine / theirs:.2f} × ({(mine - theirs) / MIB:+.1f} MiB)", mine > bound))
-        self._singles(f"{ours}: peak RSS, each", f"≤ {SINGLE_PEAK_GOAL:.2f} × glibc's or {SINGLE_PEAK_MORE / MIB:.1f} MiB more", cells)
+        wanted = f"≤ {SINGLE_PEAK_GOAL:.2f} × glibc's or {SINGLE_PEAK_MORE / MIB:.1f} MiB more"
+        self._singles(f"{ours}: peak RSS, each", wanted, cells)
 
     def collecting(self, what, words):
         """What collecting costs programs that lose nothing."""

@@ -51,7 +51,8 @@ def sql(folder):
              "SELECT a.weight, count(*), group_concat(substr(b.text, 6, 4)) FROM word a JOIN word b ON b.id = a.parent"
              " WHERE a.weight < 60 GROUP BY a.weight;",
              "UPDATE word SET text = text || '-' || weight WHERE id % 3 = 0;", "DELETE FROM word WHERE id % 7 = 0;",
-             "SELECT text FROM word ORDER BY weight * parent % 997, text LIMIT 50;", "SELECT count(*) FROM word WHERE text LIKE '%-5%';"]
+             "SELECT text FROM word ORDER BY weight * parent % 997, text LIMIT 50;",
+             "SELECT count(*) FROM word WHERE text LIKE '%-5%';"]
     _write(folder, "work.sql", lines)
 
 
@@ -75,7 +76,7 @@ def postscript(folder):
     for page in range(80):
         lines += [f"/Times-Roman findfont {8 + page % 5} scalefont setfont"]
         for row in range(60):
-            words = " ".join("".join(chance.choice("abcdefghijklmnoprstuvw") for _ in range(chance.randrange(2, 9))) for _ in range(9))
+            words = " ".join("".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randrange(2, 9))) for _ in range(9))
             lines.append(f"40 {760 - 12 * row} moveto ({words}) show")
         for _ in range(60):
             points = " ".join(str(chance.randrange(20, 580)) for _ in range(8))
@@ -87,13 +88,13 @@ def postscript(folder):
 
 def _commits(chance):
     """A stream for git fast-import."""
-    files = {f"folder{n % 7}/file{n}.txt": [f"line {i} of {n}: {chance.randrange(10 ** 9)}" for i in range(120)] for n in range(60)}
-    names, mark = sorted(files), 0
+    files = {f"folder{n % 7}/file{n}.txt": [f"line {i} of {n}: {chance.randrange(10 ** 9)}" for i in range(120)]
+             for n in range(60)}
+    names = sorted(files)
     for number in range(1500):
         touched = names if number == 0 else chance.sample(names, 3)
-        yield f"commit refs/heads/main\nmark :{mark + 1}\ncommitter A U Thor <author@example.com> {1600000000 + number * 600} +0000\n"
-        mark += 1
-        text = f"Change number {number}\n"
+        text, when = f"Change number {number}\n", 1600000000 + number * 600
+        yield f"commit refs/heads/main\nmark :{number + 1}\ncommitter A U Thor <author@example.com> {when} +0000\n"
         yield f"data {len(text)}\n{text}"
         for name in touched:
             lines = files[name]

@@ -30,8 +30,8 @@ def count(runner, workload, allocator):
     command = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", runner.binary(workload, allocator), "--scale",
                f"{workload.counted:g}"]
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              timeout=LIMIT_SECONDS, check=False)
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, timeout=LIMIT_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     return parse(done.stderr.decode(errors="replace")) if done.returncode == 0 else None

@@ -27,6 +27,7 @@ from goal import section_of
 from rounds import Screen, turned
 from runner import Runner
 from terminal import View
+from units import MIB
 from workloads import BUILD_PACKAGES, WORKLOADS, packages
 
 RUN_LIMIT_SECONDS = 120
@@ -46,7 +47,7 @@ def parse_arguments(arguments):
     parser.add_argument("--allocators", metavar="NAME", nargs="+", help=f"of {' '.join(ALLOCATORS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the patterns' work (default: %(default)g)")
     parser.add_argument("--no-instructions", action="store_true", help="do not count with callgrind")
-    parser.add_argument("--packages", choices=("build", "run"), help="print the Debian packages that are needed to build, or run")
+    parser.add_argument("--packages", choices=("build", "run"), help="print the Debian packages that this needs")
     options = parser.parse_args(arguments)
     options.chosen = [part for name in options.allocators or ALLOCATORS for part in name.split(",")]
     for name in options.chosen:
@@ -68,6 +69,12 @@ def plan(options):
         if wanted and workload.family in (options.family or FAMILIES):
             pairs += [(name, a) for a in ALLOCATORS if a in options.chosen and workload.family in ALLOCATORS[a].families]
     return pairs
+
+
+def measures(record):
+    """A run in a few words."""
+    cpu, peak = record["user_s"] + record["system_s"], record["peak_bytes"] / MIB
+    return f"{record['wall_s']:7.3f} s  CPU {cpu:7.3f} s  peak {peak:7.1f} MiB"
 
 
 class Bench:
@@ -134,8 +141,7 @@ class Bench:
         self.records.append(record)
         if record["failure"]:
             self._failed.add(pair)
-        result = " ".join((record["failure"] or "").split()) or \
-            f"{record['wall_s']:7.3f} s  CPU {record['user_s'] + record['system_s']:7.3f} s  peak {record['peak_bytes'] / 2 ** 20:7.1f} MiB"
+        result = " ".join((record["failure"] or "").split()) or measures(record)
         self._screen.line(f"round {number + 1}  {name:<14} {allocator:<16} {result}")
 
     def _count(self, pair):
@@ -157,7 +163,8 @@ def write(options, bench, facts):
     """The three files."""
     summaries = summaries_of(bench.records)
     os.makedirs(os.path.dirname(os.path.abspath(options.out)), exist_ok=True)
-    subtitle = "; ".join(value for name, value in facts if name in ("processor", "commit", "date"))
+    known = dict(facts)
+    subtitle = "; ".join((known["processor"], known["kernel"].partition(",")[0], f"commit {known['commit']}", known["date"]))
     texts = {".json": json.dumps({"facts": facts, "skipped": bench.skipped, "records": bench.records}),
              ".md": tables.report(WORKLOADS, summaries, bench.skipped, facts),
              ".svg": charts.draw("Allocators side by side", subtitle, WORKLOADS, summaries)}
@@ -188,7 +195,8 @@ def main(arguments):
     facts = machine.facts(f"{options.runs} runs, patterns scaled by {options.scale:g}", machine.versions(packages()))
     status, screen = 0, Screen(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="gcmalloc-bench-") as folder:
-        runner = Runner(options.lib, options.programs, folder, RUN_LIMIT_SECONDS, MEMORY_SHARE * machine.free_bytes(), options.scale)
+        limits = RUN_LIMIT_SECONDS, MEMORY_SHARE * machine.free_bytes()
+        runner = Runner(options.lib, options.programs, folder, *limits, options.scale)
         bench = Bench(options, runner, screen)
         try:
             bench.run()

@@ -70,7 +70,8 @@ def _means(workloads, summaries):
         if a == GLIBC or not any((name, a) in summaries for name in names):
             continue
         pairs = [(summaries[(n, a)], summaries[(n, GLIBC)]) for n in names if (n, a) in summaries and (n, GLIBC) in summaries]
-        cells = [geometric_mean([ratio(getattr(s, m), getattr(g, m)) for s, g in pairs]) for m in ("wall", "cpu", "peak", "faults")]
+        cells = [geometric_mean([ratio(getattr(s, m), getattr(g, m)) for s, g in pairs])
+                 for m in ("wall", "cpu", "peak", "faults")]
         rows.append([a, len(pairs)] + [MISSING if c is None else f"{c:.2f}" for c in cells])
     header = ("against glibc, geometric means", "workloads", "wall time", "user + system", "peak RSS", "page faults")
     return ["## In short", ""] + table(header, rows) if rows else []

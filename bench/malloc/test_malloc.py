@@ -23,7 +23,8 @@ import run
 import runner
 import tables
 import workloads
-from allocators import ALLOCATORS, BDWGC, FAMILIES, GLIBC, JEMALLOC, MICRO, MIMALLOC, OFF, OURS, OURS_LINKED, PATTERNS, PROGRAMS, TCMALLOC
+from allocators import (ALLOCATORS, BDWGC, FAMILIES, GLIBC, JEMALLOC, MICRO, MIMALLOC, OFF, OURS, OURS_LINKED, PATTERNS,
+                        PROGRAMS, TCMALLOC)
 from workloads import WORKLOADS
 
 MIB = 1 << 20
@@ -63,7 +64,8 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(found.times, {"a": 3.0, "b": 1.0})
 
     def test_an_output_of_its_own_is_a_failure(self):
-        records = [record(output="x"), record(output="x"), record(output="y"), record("perl", output="y"), record("redis", output="")]
+        records = [record(output="x"), record(output="x"), record(output="y"), record("perl", output="y"),
+                   record("redis", output="")]
         figures.compare_outputs(records)
         self.assertEqual([bool(r["failure"]) for r in records], [False, False, True, False, False])
 
@@ -91,7 +93,8 @@ class LibrariesTest(unittest.TestCase):
 
 class RunnerTest(unittest.TestCase):
     def test_failures_are_told(self):
-        for change, word in ((dict(status=-11), "signal 11"), (dict(status=3), "status 3: oops"), (dict(status=None), "by itself"),
+        for change, word in ((dict(status=-11), "signal 11"), (dict(status=3), "status 3: oops"),
+                             (dict(status=None), "by itself"),
                              (dict(printed={}), "printed nothing"), (dict(times={}), "printed nothing")):
             self.assertIn(word, runner.failure(dict(record(), **change), "oops\n"), change)
         self.assertIsNone(runner.failure(record(printed={"a": 1}), "a warning"))
@@ -105,11 +108,13 @@ class RunnerTest(unittest.TestCase):
 
     def test_environments_do_not_mix(self):
         kept = dict(os.environ)
-        os.environ.update(GCMALLOC_WORKERS="2", GCMALLOC_MODE="guard", LD_PRELOAD="x.so", MIMALLOC_VERBOSE="1", MALLOC_ARENA_MAX="1")
+        os.environ.update(GCMALLOC_WORKERS="2", GCMALLOC_MODE="guard", LD_PRELOAD="x.so", MIMALLOC_VERBOSE="1",
+                          MALLOC_ARENA_MAX="1")
         try:
             with tempfile.TemporaryDirectory() as folder:
                 found = runner.Runner("/lib.so", "/bin", folder, 1, 1)
-                ours, off, linked, theirs = (found.environment(WORKLOADS["perl"], a) for a in (OURS, OFF, OURS_LINKED, MIMALLOC))
+                ours, off, linked, theirs = (found.environment(WORKLOADS["perl"], a)
+                                             for a in (OURS, OFF, OURS_LINKED, MIMALLOC))
                 self.assertTrue(found.library(OURS).startswith(folder))
                 self.assertIsNone(found.library(BDWGC))
         finally:
@@ -130,8 +135,8 @@ class GoalsTest(unittest.TestCase):
     def good(self):
         found = {}
         for name in ("larson", "perl"):
-            found.update({(name, OURS): cell(0.7), (name, OFF): cell(0.7), (name, GLIBC): cell(1.0), (name, JEMALLOC): cell(0.8, 11 * MIB),
-                          (name, MIMALLOC): cell(0.75, 12 * MIB), (name, TCMALLOC): cell(0.8, 20 * MIB)})
+            found.update({(name, OURS): cell(0.7), (name, OFF): cell(0.7), (name, GLIBC): cell(1.0),
+                          (name, JEMALLOC): cell(0.8, 11 * MIB), (name, MIMALLOC): cell(0.75, 12 * MIB), (name, TCMALLOC): cell(0.8, 20 * MIB)})
         return found
 
     def missed(self, summaries):
@@ -189,8 +194,8 @@ class OutputTest(unittest.TestCase):
     def test_report(self):
         skipped = [("node", [OURS, OFF], "node is not installed")]
         text = tables.report(TWO, self.summaries(), skipped, [("commit", "abc")])
-        for word in ("commit: abc", "## Goals", "node under collect, off: node is not installed", "larson under bdwgc", "signal 11",
-                     "| larson | 1.000 s | 0.70 |", "| a | 1 ns | 2.00 |", "| b | – | 1 ms |", "**geometric mean**"):
+        for word in ("commit: abc", "## Goals", "node under collect, off: node is not installed", "larson under bdwgc",
+                     "signal 11", "| larson | 1.000 s | 0.70 |", "| a | 1 ns | 2.00 |", "| b | – | 1 ms |", "**geometric mean**"):
             self.assertIn(word, text)
 
     def test_without_glibc_figures_are_shown(self):
@@ -225,7 +230,8 @@ class PlanTest(unittest.TestCase):
     def test_choices(self):
         self.assertEqual(self.plan("--only", "sh", "cfrac", "--allocators", "glibc,collect"),
                          [(n, a) for n in ("sh6", "sh8", "cfrac") for a in (OURS, GLIBC)])
-        self.assertEqual({WORKLOADS[n].family for n, _ in self.plan("--family", MICRO, "--family", PROGRAMS)}, {MICRO, PROGRAMS})
+        families = self.plan("--family", MICRO, "--family", PROGRAMS)
+        self.assertEqual({WORKLOADS[n].family for n, _ in families}, {MICRO, PROGRAMS})
         for wrong in (["--only", "nobody"], ["--allocators", "nobody"], ["--runs", "0"], ["--scale", "0"]):
             with self.assertRaises(SystemExit), open(os.devnull, "w", encoding="utf-8") as quiet:
                 kept, sys.stderr = sys.stderr, quiet

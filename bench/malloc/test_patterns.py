@@ -45,8 +45,8 @@ class PatternsTest(unittest.TestCase):
 
     def test_what_is_not_understood_is_refused(self):
         for arguments in (["--scale"], ["--speed", "1"], ["--scale", "0"], ["--scale", "x"]):
-            done = subprocess.run([os.path.join(PROGRAMS, "sh8"), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                  timeout=SECONDS, check=False)
+            done = subprocess.run([os.path.join(PROGRAMS, "sh8"), *arguments], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, timeout=SECONDS, check=False)
             self.assertNotEqual(done.returncode, 0, arguments)
             self.assertTrue(done.stderr)
 

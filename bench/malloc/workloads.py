@@ -34,7 +34,7 @@ _PATTERNS = (
     ("malloc-large", "twenty blocks of 5 to 25 MiB, replaced at random", 0.1),
     ("mleak", "thread births, and what they leave behind", 0.02),
     ("cfrac", "factoring by continued fractions: small numbers as blocks", 0.003),
-    ("espresso", "logic minimization: covers of small cubes", 0.02),
+    ("espresso", "logic minimization: covers of small cubes", 0.008),
 )
 
 WORKLOADS: Dict[str, Workload] = {w.name: w for w in (

@@ -28,8 +28,8 @@ void first_allocation(benchmark::State& state) {
   for (auto _ : state) {
     pid_t child = 0;
     int status = 0;
-    if (posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environ) != 0 || waitpid(child, &status, 0) != child ||
-        status != 0) {
+    const bool started = posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environ) == 0;
+    if (!started || waitpid(child, &status, 0) != child || status != 0) {
       state.SkipWithError("the program did not run");
       break;
     }

@@ -8,7 +8,8 @@
 #include "pattern.h"
 
 /* Two primes each, of about the same length. */
-static const char *const NUMBERS[] = {"853973422269143962071642661", "3872983346207533186182231422957", "31622776601684018383091367499501"};
+static const char *const NUMBERS[] = {"853973422269143962071642661", "3872983346207533186182231422957",
+                                      "31622776601684018383091367499501"};
 enum { PRIMES = 192, RELATIONS = PRIMES + 24, LARGEST = 20000, WORDS = (RELATIONS + 63) / 64 };
 
 /* A congruence: its A, the exponents of its Q (the first is that of -1), and which others went into its row. */
@@ -120,16 +121,20 @@ static struct bignum *factor_of(const struct search *s, const uint64_t *of) {
   return factor;
 }
 
+static bool is_odd(const struct search *s, unsigned row, unsigned column) {
+  return s->relations[row]->parity[column / 64] >> column % 64 & 1;
+}
+
 /* Elimination modulo 2; each row that becomes zero is a dependency. */
 static struct bignum *solve(struct search *s) {
   bool used[RELATIONS] = {false};
   for (unsigned column = 0; column <= s->prime_count; column++) {
     unsigned pivot = 0;
-    while (pivot < s->relation_count && (used[pivot] || !(s->relations[pivot]->parity[column / 64] >> column % 64 & 1))) pivot++;
+    while (pivot < s->relation_count && (used[pivot] || !is_odd(s, pivot, column))) pivot++;
     if (pivot == s->relation_count) continue;
     used[pivot] = true;
     for (unsigned r = 0; r < s->relation_count; r++) {
-      if (r == pivot || !(s->relations[r]->parity[column / 64] >> column % 64 & 1)) continue;
+      if (r == pivot || !is_odd(s, r, column)) continue;
       for (unsigned w = 0; w < PRIMES / 64 + 1; w++) s->relations[r]->parity[w] ^= s->relations[pivot]->parity[w];
       for (unsigned w = 0; w < WORDS; w++) s->relations[r]->of[w] ^= s->relations[pivot]->of[w];
     }

@@ -47,7 +47,10 @@ static void *work(void *argument) {
       drop(open[slot]);
       open[slot] = make(w);
     }
-    if (chance_below(&w->chance, 4) == 0) open[slot] = atomic_exchange(&transfer[chance_below(&w->chance, TRANSFER)], open[slot]);
+    if (chance_below(&w->chance, 4) == 0) {
+      unsigned place = chance_below(&w->chance, TRANSFER);
+      open[slot] = atomic_exchange(&transfer[place], open[slot]);
+    }
   }
   while (kept) drop(keep[--kept]);
   for (unsigned slot = 0; slot < 64; slot++) drop(open[slot]);

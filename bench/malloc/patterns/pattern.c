@@ -43,7 +43,8 @@ int main(int argc, char **argv) {
   uint64_t begin = now_ns();
   struct outcome outcome = pattern.run(scale);
   uint64_t end = now_ns();
-  printf("{\"pattern\": \"%s\", \"operations\": %" PRIu64 ", \"checksum\": \"%016" PRIx64 "\", \"seconds\": %.6f, \"end_bytes\": %ld}\n",
+  printf("{\"pattern\": \"%s\", \"operations\": %" PRIu64 ", \"checksum\": \"%016" PRIx64 "\", \"seconds\": %.6f, "
+         "\"end_bytes\": %ld}\n",
          pattern.name, outcome.operations, outcome.checksum, (double)(end - begin) / 1e9, resident_bytes());
   return 0;
 }
