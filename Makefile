@@ -1,6 +1,7 @@
 # gcmalloc. For people:
 #   make        the library          make run    the demonstration
 #   make test   all tests            make deps   what is missing of Debian's packages
+#   make bench                       mallocs side by side, about twenty minutes
 #   make bench-gc                    collectors side by side, about ten minutes
 # A configuration (CONFIG=release|asan|tsan|early|hooks) builds into a folder of its own under out/.
 VERSION := 0.1.0
@@ -96,5 +97,5 @@ run: all
 clean:
 	rm -rf $(OUT)
 
-include tests/tests.mk bench/gc/bench.mk
+include tests/tests.mk bench/gc/bench.mk bench/malloc/bench.mk
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -21,7 +21,7 @@ test: all
 .PHONY: test-programs
 test-programs: $(TEST)/static_program $(foreach c,release asan tsan early hooks,binaries-$(c)) $(HELPERS) $(TEST)/func_tests $(TEST)/func_tests_static \
   $(TEST)/misuse $(TEST)/misuse_static $(TEST)/roots_tests $(TEST)/roots_plugin.so $(TEST)/host_tests $(TEST)/leak_test \
-  $(TEST)/process_tests $(TEST)/process_tests_static $(TEST)/mutator $(TEST)/pair
+  $(TEST)/process_tests $(TEST)/process_tests_static $(TEST)/mutator $(TEST)/pair bench-patterns
 
 # The configurations' own objects are made by this Makefile with CONFIG set; the release's belong to
 # the library, which is there already.

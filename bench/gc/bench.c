@@ -6,11 +6,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-_Noreturn void fail(const char *what) {
-  fprintf(stderr, "bench: %s\n", what);
-  exit(1);
-}
-
 /* Sixteen buckets an octave: a value is known to 6 %. Static, so that measuring allocates nothing. */
 enum { SUB_BITS = 4, SUBS = 1 << SUB_BITS, BUCKETS = 61 * SUBS };
 struct histogram {
@@ -118,18 +113,4 @@ void phase_end(const char *workload, uint64_t ops, uint64_t live_bytes, bool int
 #endif
   printf("}\n");
   fflush(stdout);
-}
-
-void parse_options(int argc, char **argv, const struct option *known) {
-  for (int i = 1; i < argc; i += 2) {
-    const struct option *o = known;
-    while (o->name && (strncmp(argv[i], "--", 2) != 0 || strcmp(argv[i] + 2, o->name) != 0)) o++;
-    if (!o->name || i + 1 == argc) {
-      fprintf(stderr, "usage: %s", argv[0]);
-      for (o = known; o->name; o++) fprintf(stderr, " [--%s %g]", o->name, *o->value);
-      fprintf(stderr, "\n");
-      exit(2);
-    }
-    *o->value = strtod(argv[i + 1], NULL);
-  }
 }

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "program.h"
 
 #if defined BENCH_BDWGC
 #include <gc/gc.h>
@@ -30,41 +31,12 @@
 #define FREE(p) free(p)
 #endif
 
-_Noreturn void fail(const char *what);
-
 /* A block, or the end of the program. */
 static inline void *take(size_t size) {
   void *p = NEW(size);
   if (!p) fail("out of memory");
   return p;
 }
-
-static inline uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* xorshift64*: small integers are taken from the high bits, by multiplication. */
-struct chance {
-  uint64_t state;
-};
-static inline uint64_t chance_next(struct chance *c) {
-  c->state ^= c->state >> 12;
-  c->state ^= c->state << 25;
-  c->state ^= c->state >> 27;
-  return c->state * 0x2545F4914F6CDD1Du;
-}
-static inline uint32_t chance_below(struct chance *c, uint32_t bound) {
-  return (uint32_t)(((chance_next(c) >> 32) * bound) >> 32);
-}
-
-/* The command line: --NAME NUMBER, of the names that a program knows. */
-struct option {
-  const char *name;
-  double *value;
-};
-void parse_options(int argc, char **argv, const struct option *known);
 
 /* Call first in main: bdwgc starts, and its stops of the world are watched. */
 void bench_start(void);

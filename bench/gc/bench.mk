@@ -1,7 +1,7 @@
 # `make bench-gc`: collectors side by side, into out/bench-gc.md and .svg. ARGS goes to bench/gc/run.py, as in
 #   make bench-gc ARGS="--size 4096 --only graph"
 BENCH := $(OUT)/bench
-BENCH_CC := $(CC) -std=gnu11 -D_GNU_SOURCE -g -O2 -fno-builtin-malloc $(WARNINGS)
+BENCH_CC := $(CC) -std=gnu11 -D_GNU_SOURCE -g -O2 -fno-builtin-malloc $(WARNINGS) -Ibench/common
 BENCH_WORKLOADS := graph trees table leak markrate
 BENCH_PROGRAMS := $(foreach w,$(BENCH_WORKLOADS),$(BENCH)/$w $(BENCH)/$w-bdwgc) \
   $(foreach w,$(filter-out markrate,$(BENCH_WORKLOADS)),$(BENCH)/$w-free)
@@ -20,20 +20,21 @@ ifneq ($(shell command -v go),)
 bench-programs: $(BENCH)/graph-go $(BENCH)/trees-go
 endif
 
-BENCH_SHARED = bench/gc/bench.c $(if $(filter graph markrate,$*),bench/gc/forest.c)
-$(BENCH_WORKLOADS:%=$(BENCH)/%): $(BENCH)/%: bench/gc/%.c $(wildcard bench/gc/*.[ch])
+BENCH_COMMON := $(wildcard bench/common/*.[ch])
+BENCH_SHARED = bench/gc/bench.c bench/common/program.c $(if $(filter graph markrate,$*),bench/gc/forest.c)
+$(BENCH_WORKLOADS:%=$(BENCH)/%): $(BENCH)/%: bench/gc/%.c $(wildcard bench/gc/*.[ch]) $(BENCH_COMMON)
 	@mkdir -p $(@D)
 	@$(BENCH_CC) -o $@ $< $(BENCH_SHARED) -ldl
-$(BENCH_WORKLOADS:%=$(BENCH)/%-free): $(BENCH)/%-free: bench/gc/%.c $(wildcard bench/gc/*.[ch])
+$(BENCH_WORKLOADS:%=$(BENCH)/%-free): $(BENCH)/%-free: bench/gc/%.c $(wildcard bench/gc/*.[ch]) $(BENCH_COMMON)
 	@mkdir -p $(@D)
 	@$(BENCH_CC) $(BENCH_FLAGS_free) -o $@ $< $(BENCH_SHARED) -ldl
-$(BENCH_WORKLOADS:%=$(BENCH)/%-bdwgc): $(BENCH)/%-bdwgc: bench/gc/%.c $(wildcard bench/gc/*.[ch])
+$(BENCH_WORKLOADS:%=$(BENCH)/%-bdwgc): $(BENCH)/%-bdwgc: bench/gc/%.c $(wildcard bench/gc/*.[ch]) $(BENCH_COMMON)
 	@mkdir -p $(@D)
 	@$(BENCH_CC) $(BENCH_FLAGS_bdwgc) -o $@ $< $(BENCH_SHARED) -lgc -ldl
-$(BENCH)/limits: bench/gc/limits.c bench/gc/bench.c bench/gc/bench.h
+$(BENCH)/limits: bench/gc/limits.c bench/gc/bench.c bench/gc/bench.h $(BENCH_COMMON)
 	@mkdir -p $(@D)
-	@$(BENCH_CC) -O3 -o $@ $< bench/gc/bench.c -ldl
-$(BENCH)/spawn: bench/gc/spawn.c
+	@$(BENCH_CC) -O3 -o $@ $< bench/gc/bench.c bench/common/program.c -ldl
+$(BENCH)/spawn: bench/common/spawn.c
 	@mkdir -p $(@D)
 	@$(BENCH_CC) -o $@ $<
 GO = GO111MODULE=off GOFLAGS= GOCACHE=$(abspath $(OUT))/go-cache go

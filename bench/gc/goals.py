@@ -1,32 +1,12 @@
-"""What the collector is to reach, and whether a run has. Pure.
-
-A goal that a run cannot judge (a workload was left out or failed) is neither met nor missed.
-"""
-
-from dataclasses import dataclass
-from typing import Optional
+"""What the collector is to reach, and whether a run has. Pure."""
 
 from allocators import BDWGC, GLIBC, MACHINE, OFF, OURS
+from goal import Goal
 from units import human_bytes, human_micros
 
 OBJECTS_GOAL, BYTES_GOAL = 40e6, 2e9
 # MiB of the graph: highest p99 and maximum of stops, and worst stall, in microseconds.
 STOPS = {1024: (500, 3000, 10000), 4096: (2000, 5000, None)}
-
-
-@dataclass
-class Goal:
-    """One line of the verdict."""
-    what: str
-    wanted: str
-    measured: str = "n/a"
-    met: Optional[bool] = None
-    remark: str = ""
-
-    def verdict(self):
-        """In a word, or with the reason why there is none."""
-        word = {True: "met", False: "missed", None: "not judged"}[self.met]
-        return f"{word} ({self.remark})" if self.remark else word
 
 
 class Judge:

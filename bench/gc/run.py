@@ -10,7 +10,6 @@ written). Others may fail: the tables say so.
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -24,8 +23,10 @@ import machine
 import tables
 from allocators import ALLOCATORS, GO, GRAPH_FACTOR, MACHINE, OFF, OURS, workloads
 from figures import summarize
+from goal import section_of
+from rounds import Screen, turned
 from runner import Runner
-from terminal import HIDE_CURSOR, SHOW_CURSOR, View, can_redraw, choose_style, progress_bar
+from terminal import View
 
 RUN_LIMIT_SECONDS = 120
 MEMORY_SHARE = 0.8
@@ -71,41 +72,6 @@ def plan(options, runner):
                 continue
             pairs.append((name, allocator))
     return pairs
-
-
-def turned(pairs, number):
-    """The order of a round: each begins elsewhere, so that nobody always runs after the same."""
-    start = number * 5 % len(pairs)
-    return pairs[start:] + pairs[:start]
-
-
-class Screen:
-    """A bar that is redrawn on a terminal; a line for each run elsewhere."""
-
-    def __init__(self, out):
-        self._out = out
-        self._style = choose_style(os.environ, out.isatty())
-        self._live = can_redraw(os.environ, out.isatty(), shutil.get_terminal_size())
-        if self._live:
-            out.write(HIDE_CURSOR)
-
-    def show(self, view):
-        """Redraws the bar."""
-        if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            self._out.write("\r" + progress_bar(view, width, self._style) + "\x1b[K")
-            self._out.flush()
-
-    def line(self, words):
-        """A line that stays."""
-        self._out.write(("\r\x1b[K" if self._live else "") + words + "\n")
-        self._out.flush()
-
-    def close(self):
-        """Gives the cursor back."""
-        if self._live:
-            self._out.write("\r\x1b[K" + SHOW_CURSOR)
-            self._out.flush()
 
 
 class Bench:
@@ -174,8 +140,18 @@ def write(options, records, facts):
     for ending, content in texts.items():
         with open(options.output + ending, "w", encoding="utf-8") as file:
             file.write(content)
-    goals = texts[".md"].split("## Goals", 1)[1].split("\n## ", 1)[0].strip()
-    print(f"\n{goals}\n\nwritten: {', '.join(options.output + ending for ending in texts)}")
+    print(f"\n{section_of(texts['.md'])}\n\nwritten: {', '.join(options.output + ending for ending in texts)}")
+
+
+def words(options):
+    """The run in words."""
+    return f"{options.rounds} rounds, {options.size:g} MiB, {options.seconds:g} s, depth {options.depth}"
+
+
+def versions():
+    """Of what is compared."""
+    go = machine.output("go", "version").replace("go version ", "")
+    return machine.versions(["libgc1"]) + ([go] if go else [])
 
 
 def interrupt(_number, _frame):
@@ -193,7 +169,7 @@ def main(arguments):
             return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    facts = machine.facts(options)
+    facts = machine.facts(words(options), versions())
     limit = RUN_LIMIT_SECONDS * max(1, options.size / 1024) + 4 * options.seconds
     status, screen = 0, Screen(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="gcmalloc-bench-") as folder:

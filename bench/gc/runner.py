@@ -1,17 +1,12 @@
 """Runs one workload under one allocator, and collects what it shows."""
 
-import json
 import os
-import signal
 import subprocess
-import time
 
 from allocators import ALLOCATORS, MACHINE
-from proctree import ProcessTree
 from traces import parse_trace, read_text
+from watched import neutral_environment, parse_object, watch
 
-# Rarely: the machine has few cores, and a look disturbs what is measured.
-POLL_SECONDS = 0.25
 STDERR_TAIL = 400
 
 
@@ -31,8 +26,7 @@ class Runner:
 
     def environment(self, workload, allocator, trace):
         """The caller's, without what steers allocators; gcmalloc sees the caller's settings for it."""
-        steering = ("GCMALLOC_", "GC_", "GLIBC_TUNABLES", "MALLOC_", "GOGC", "GOMEMLIMIT", "GODEBUG", "LD_PRELOAD")
-        merged = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
+        merged = neutral_environment()
         merged.update(workload.environment)
         if allocator == MACHINE:
             return merged
@@ -58,7 +52,7 @@ class Runner:
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
                                        start_new_session=True)
             os.close(writer)
-            reason = self._watch(process, observe)
+            reason = watch(process, observe, self._limit_seconds, self._limit_bytes)
             record = parse_object(measures.read())
             output = process.stdout.read()
             process.stdout.close()
@@ -66,47 +60,6 @@ class Runner:
         record["cycles"] = parse_trace(read_text(trace))
         record["failure"] = reason or failure(record, read_text(errors))
         return record
-
-    def _watch(self, process, observe):
-        """Waits for the end; kills what takes too long or too much, and says why."""
-        begin, tree, reason = time.monotonic(), ProcessTree(process.pid), None
-        try:
-            while True:
-                try:
-                    process.wait(POLL_SECONDS)
-                    return reason
-                except subprocess.TimeoutExpired:
-                    pass
-                elapsed, resident = time.monotonic() - begin, tree.sample()
-                observe(elapsed, resident)
-                if elapsed > self._limit_seconds:
-                    reason = f"killed after {elapsed:.0f} s"
-                elif resident > self._limit_bytes:
-                    reason = f"killed at {resident >> 20} MiB"
-                if reason:
-                    end(process)
-        except BaseException:
-            end(process)
-            process.wait()
-            raise
-
-
-def end(process):
-    """Kills the process and all that it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def parse_object(data):
-    """The object on the last line, {} when there is none."""
-    lines = data.decode(errors="replace").splitlines()
-    try:
-        found = json.loads(lines[-1]) if lines else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def failure(record, stderr):

@@ -1,15 +1,10 @@
 """The report in Markdown. Pure; returns text."""
 
 from allocators import ALLOCATORS, MACHINE
+from goal import section
 from goals import judge_all
+from markdown import table
 from units import human_bytes, human_micros, human_seconds
-
-
-def table(header, rows):
-    """A table whose first column is text, the others figures."""
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return lines + [""]
 
 
 def rate(value):
@@ -21,11 +16,6 @@ def rate(value):
 
 def _times(value):
     return "n/a" if value is None else f"{value:.2f} ×"
-
-
-def _goal_lines(goals):
-    rows = [(g.what, g.wanted, g.measured, g.verdict()) for g in goals]
-    return ["## Goals", ""] + table(("goal", "wanted", "measured", "verdict"), rows)
 
 
 def _throughput(cells):
@@ -94,7 +84,7 @@ def report(workloads, summaries, size, facts):
     lines += [f"- {name}: {value}" for name, value in facts]
     names = {a for _, a in summaries}
     lines += [f"- {name}: {allocator.what}" for name, allocator in ALLOCATORS.items() if name in names] + [""]
-    lines += _goal_lines(judge_all(summaries, size))
+    lines += section(judge_all(summaries, size))
     for name, workload in workloads.items():
         cells = [(a, summaries[(name, a)]) for a in workload.allocators if (name, a) in summaries]
         if cells:

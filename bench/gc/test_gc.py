@@ -14,9 +14,11 @@ import charts
 import figures
 import goals
 import machine
+import rounds
 import run
 import runner
 import tables
+import watched
 from allocators import BDWGC, GLIBC, MACHINE, OFF, OURS
 
 MIB = 1 << 20
@@ -95,9 +97,9 @@ class RunnerTest(unittest.TestCase):
         self.assertIsNone(runner.failure(record(ops=1, intact=True), "a warning"))
 
     def test_the_last_line_is_the_object(self):
-        self.assertEqual(runner.parse_object(b'hello\n{"a": 1}\n'), {"a": 1})
+        self.assertEqual(watched.parse_object(b'hello\n{"a": 1}\n'), {"a": 1})
         for broken in (b"", b"[1]", b'{"a": ', b"\xff"):
-            self.assertEqual(runner.parse_object(broken), {})
+            self.assertEqual(watched.parse_object(broken), {})
 
     def test_environments_do_not_mix(self):
         kept = dict(os.environ)
@@ -200,7 +202,7 @@ class OutputTest(unittest.TestCase):
 
     def test_facts(self):
         options = run.parse_arguments([])
-        self.assertTrue(all(isinstance(v, str) and v for _, v in machine.facts(options)))
+        self.assertTrue(all(isinstance(v, str) and v for _, v in machine.facts(run.words(options), run.versions())))
         self.assertEqual(machine.field("a: 1\nb\t: 2 3\n", "b"), "2 3")
 
 
@@ -238,8 +240,8 @@ class PlanTest(unittest.TestCase):
     def test_rounds_turn(self):
         pairs = self.plan()
         for number in range(4):
-            self.assertEqual(sorted(run.turned(pairs, number)), sorted(pairs))
-        self.assertNotEqual(run.turned(pairs, 0)[0], run.turned(pairs, 1)[0])
+            self.assertEqual(sorted(rounds.turned(pairs, number)), sorted(pairs))
+        self.assertNotEqual(rounds.turned(pairs, 0)[0], rounds.turned(pairs, 1)[0])
 
 
 if __name__ == "__main__":

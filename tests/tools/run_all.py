@@ -62,7 +62,9 @@ def suites(out):
         ("leak", python + [path("leak", "run.py"), os.path.join(test, "leak_test")], {}),
         ("budget", python + [path("budget", "run.py"), so, os.path.join(test, "pair")], {}),
         ("demo", python + ["-m", "unittest", "-q", "test_demo"], {"PYTHONPATH": path("..", "bench", "demo")}),
-        ("bench", python + ["-m", "unittest", "-q", "test_gc"], {"PYTHONPATH": path("..", "bench", "gc")}),
+        ("bench, collectors", python + ["-m", "unittest", "-q", "test_gc"], {"PYTHONPATH": path("..", "bench", "gc")}),
+        ("bench, mallocs", python + ["-m", "unittest", "-q", "test_malloc", "test_patterns"],
+         {"PYTHONPATH": path("..", "bench", "malloc"), "BENCH_PROGRAMS": os.path.join(out, "bench-malloc"), "BENCH_LIBRARY": so}),
     ]
 
 

@@ -7,7 +7,8 @@ import time
 from traces import read_text
 
 
-def _output(*command):
+def output(*command):
+    """What a command prints, or ''."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -38,17 +39,21 @@ def load():
 def commit():
     """The commit that is checked out, and whether it is what was built."""
     here = os.path.dirname(os.path.abspath(__file__))
-    name = _output("git", "-C", here, "rev-parse", "--short", "HEAD")
-    changed = _output("git", "-C", here, "status", "--porcelain", "--untracked-files=no")
+    name = output("git", "-C", here, "rev-parse", "--short", "HEAD")
+    changed = output("git", "-C", here, "status", "--porcelain", "--untracked-files=no")
     return f"{name or 'unknown'}{' with changes' if changed else ''}"
 
 
-def facts(options):
-    """(name, value) of all that a reader needs to place the figures."""
+def versions(packages):
+    """Those of the C library and of installed Debian packages, in words."""
+    found = [(name, output("dpkg-query", "-W", "-f", "${Version}", name)) for name in packages]
+    return [os.confstr("CS_GNU_LIBC_VERSION") or "libc"] + [f"{name} {version}" for name, version in found if version]
+
+
+def facts(run, what):
+    """(name, value) of all that a reader needs to place the figures: the `run` in words, and the versions of `what` ran."""
     memory = field(read_text("/proc/meminfo"), "MemTotal").split()
     huge = read_text("/sys/kernel/mm/transparent_hugepage/enabled").strip()
-    versions = [os.confstr("CS_GNU_LIBC_VERSION") or "libc", "libgc " + _output("dpkg-query", "-W", "-f", "${Version}", "libgc1")]
-    go = _output("go", "version").replace("go version ", "")
     ours = " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("GCMALLOC_"))
     found = [
         ("processor", f"{field(read_text('/proc/cpuinfo'), 'model name') or os.uname().machine}, "
@@ -57,7 +62,7 @@ def facts(options):
         ("kernel", f"{os.uname().sysname} {os.uname().release}, pages of {os.sysconf('SC_PAGE_SIZE')} bytes, huge pages: {huge}"),
         ("commit", commit()),
         ("date", time.strftime("%Y-%m-%d %H:%M %Z")),
-        ("versions", ", ".join(versions + ([go] if go else []))),
-        ("run", f"{options.rounds} rounds, {options.size:g} MiB, {options.seconds:g} s, depth {options.depth}"),
+        ("versions", ", ".join(what)),
+        ("run", run),
         ("load when it began", load())]
     return found + ([("settings of the caller", ours)] if ours else [])

@@ -34,8 +34,10 @@ int main(int argc, char **argv) {
   clock_gettime(CLOCK_MONOTONIC, &end);
   FILE *out = fdopen(measures, "w");
   if (!out) return 2;
-  fprintf(out, "{\"wall_s\": %.6f, \"user_s\": %.6f, \"system_s\": %.6f, \"peak_bytes\": %ld, \"status\": %d}\n",
+  fprintf(out, "{\"wall_s\": %.6f, \"user_s\": %.6f, \"system_s\": %.6f, \"peak_bytes\": %ld, \"faults\": %ld, "
+               "\"status\": %d}\n",
           (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9, seconds(u.ru_utime),
-          seconds(u.ru_stime), u.ru_maxrss * 1024, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+          seconds(u.ru_stime), u.ru_maxrss * 1024, u.ru_minflt + u.ru_majflt,
+          WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
   return fclose(out) ? 2 : 0;
 }
