@@ -3,9 +3,8 @@
 
 Law: what is counted here is exact, or nearly so: instructions of malloc and free for hot small sizes (the loop that
 calls them, and libc's way to them, included), memory that a program with an empty main writes to, and touches, on
-account of the library, system calls until then, threads before the first collection, bytes of metadata for a heap. A
-budget is what the library takes now, and a little; where it takes
-less, the budget follows.
+account of the library, its system calls, threads before the first collection, bytes of metadata for a heap. A budget is
+what the library takes now, and a little; where it takes less, the budget follows.
 """
 import os
 import re
@@ -17,6 +16,9 @@ import sys
 PAIR_INSTRUCTIONS = 62
 WRITTEN_KIB = 64
 TOUCHED_KIB = 340
+CALLS = 17
+HEAP_MIB = 64
+METADATA = {16: 100, 64: 90, 1000: 56, 100000: 40}  # bytes of a block -> KiB for a MiB of them
 SIZES = (1, 24, 48, 200, 1000)
 FEW, MANY = 1000, 11000
 
@@ -56,6 +58,10 @@ def means(lib, pair):
     return [sum(column) / len(rows) for column in zip(*rows)]
 
 
+def printed(lib, command):
+    return subprocess.run(command, env=environment(lib), capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def report(name, value, budget, unit):
     good = value <= budget
     print("%s %s %.1f %s, budget %d" % ("ok" if good else "FAIL", name, value, unit, budget))
@@ -77,6 +83,11 @@ def main():
     good &= report("empty_main", written - plain_written, WRITTEN_KIB, "KiB written to")
     good &= report("empty_main_touched", touched - plain_touched, TOUCHED_KIB, "KiB touched")
     good &= report("threads_before_a_collection", threads, 1, "threads")
+    calls = [int(printed(l, [pair, "calls", pair, "end"])) for l in (None, lib)]
+    good &= report("system_calls", calls[1] - calls[0], CALLS, "system calls")
+    for size, budget in METADATA.items():
+        metadata = int(printed(lib, [pair, "heap", str(size), str(HEAP_MIB)])) / HEAP_MIB / 1024
+        good &= report("metadata_of_%d" % size, metadata, budget, "KiB for a MiB of blocks")
     sys.exit(0 if good else 1)
 
 
