@@ -136,7 +136,8 @@ GCM_INLINE unsigned ClassFor(size_t request) {
   return kSizeClasses.medium[(request + 112) / 128];
 }
 
-// The class for a request with an alignment of at most kPageSize; kLargeClass if there is none.
+// The class for a request with an alignment, a power of two above kMinAlignment and up to
+// kPageSize; kLargeClass if there is none.
 unsigned ClassForAligned(size_t request, size_t alignment);
 
 }  // namespace gcm

@@ -91,7 +91,7 @@ TEST(SizeClass, SpansHoldTheirSlots) {
 }
 
 TEST(SizeClass, AlignedClassesAreTheBest) {
-  for (size_t alignment = 16; alignment <= kPageSize; alignment *= 2) {
+  for (size_t alignment = 32; alignment <= kPageSize; alignment *= 2) {
     for (size_t n = 0; n < kMaxSmallRequest; n += n < 2048 ? 1 : 61) {
       unsigned c = ClassForAligned(n, alignment);
       size_t best = SIZE_MAX;
