@@ -53,8 +53,7 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
 void Sweeper::Begin(const ProtectedRanges* protected_ranges) {
   protected_ = protected_ranges;
   heap().pages().NextSweepEpoch();
-  objects_.store(0, std::memory_order_relaxed);
-  bytes_.store(0, std::memory_order_relaxed);
+  before_ = total();
   walk_.Begin();
   if (!Skips(Skip::black)) {
     heap().registry().ForEach([](ThreadCache* cache) { cache->BlackenCurrent(); });

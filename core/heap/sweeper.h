@@ -32,9 +32,14 @@ class Sweeper {
   // Sweeps until `deadline` (nanoseconds of clock::Now). True: all has been swept, and the sweep is
   // over. With `stopped` the world is, and the owners' bits are written directly.
   bool Step(uint64_t deadline, bool stopped);
+  // What was reclaimed since the start, a sweep that goes on included; any thread.
+  Result total() const {
+    return {objects_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
+  }
   // What was reclaimed since Begin.
   Result result() const {
-    return {objects_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
+    const Result all = total();
+    return {all.objects - before_.objects, all.bytes - before_.bytes};
   }
 
   bool IsSwept(const Span* span) const;
@@ -50,6 +55,7 @@ class Sweeper {
   void SweepLarge(Span* span);
 
   std::atomic<uint64_t> objects_{0}, bytes_{0};
+  Result before_{};
   const ProtectedRanges* protected_ = nullptr;
   SpanWalk walk_;  // where Step goes on
 };

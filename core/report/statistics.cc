@@ -49,8 +49,6 @@ void Ledger::AddCycle(const CycleRecord& cycle) {
   LockGuard guard(lock_);
   cycles_ = cycle.number;
   gc_cpu_ += cycle.cpu;
-  reclaimed_bytes_ += cycle.reclaimed_bytes;
-  reclaimed_objects_ += cycle.reclaimed_objects;
 }
 
 void Ledger::AddPause(uint64_t nanoseconds) {
@@ -101,6 +99,9 @@ Statistics Ledger::Collect() {
   s.metadata_bytes = metadata::MappedBytes();
   s.freed_bytes = heap().freed_bytes();
   s.freed_objects = heap().freed_objects();
+  const Sweeper::Result reclaimed = heap().sweeper().total();
+  s.reclaimed_bytes = reclaimed.bytes;
+  s.reclaimed_objects = reclaimed.objects;
   LockGuard guard(lock_);
   s.cycles = cycles_;
   s.pause_p50 = pauses_.Quantile(0.5);
@@ -109,8 +110,6 @@ Statistics Ledger::Collect() {
   s.pause_max = pauses_.max();
   s.pause_total = pauses_.total();
   s.gc_cpu = gc_cpu_;
-  s.reclaimed_bytes = reclaimed_bytes_;
-  s.reclaimed_objects = reclaimed_objects_;
   // What was ever allocated is live, freed or reclaimed: no counter on the path of malloc.
   s.allocated_bytes = s.heap_live + s.freed_bytes + s.reclaimed_bytes;
   s.allocated_objects = live_objects + s.freed_objects + s.reclaimed_objects;

@@ -88,7 +88,6 @@ class Ledger {
   uint64_t start_ = 0;
   uint64_t cycles_ = 0;
   uint64_t gc_cpu_ = 0;
-  uint64_t reclaimed_bytes_ = 0, reclaimed_objects_ = 0;
   uint64_t written_at_ = 0;
   PauseHistogram pauses_;
 };
