@@ -1,4 +1,4 @@
-// The threads of the process, as the kernel knows them.
+// The threads of the process, as the kernel knows them, without our own.
 //
 // While the process runs, a descriptor of ours could be seen, closed or replaced. So the list of
 // the last walk serves as long as it is still true, which takes no descriptor to find out: as many
@@ -83,7 +83,7 @@ bool IsStillTrue() {
   uint64_t links, device;
   if (Skips(Skip::thread_list)) return false;
   if (!proc::CountLinks(kTasks, &links, &device) || device != g_list.device) return false;
-  if (g_list.count == 0 || links != g_list.count + kOwnLinks) return false;
+  if (g_list.count == 0 || links != g_list.count + OwnThread::Count() + kOwnLinks) return false;
   const int pid = Pid();
   for (size_t i = 0; i < g_list.count; ++i) {
     if (Syscall(SYS_tgkill, pid, g_list.threads[i].tid, 0) != 0) return false;
@@ -112,7 +112,7 @@ struct Reading {
     walk = directory::ForEachNumber(kTasks, [&](int number) {
       Thread thread{number, number};
       if (g_list.translates) ReadStatusOf(number, &thread.tid);
-      if (thread.tid == 0 || thread.tid == self) return;
+      if (thread.tid == 0 || thread.tid == self || OwnThread::IsOne(thread.tid)) return;
       if (!Append(thread)) full = true;
     });
   }
@@ -136,8 +136,7 @@ bool ForEachThread(void (*fn)(void* data, int tid), void* data) {
     return false;
   }
   for (size_t i = 0; i < g_list.count; ++i) {
-    const int tid = g_list.threads[i].tid;
-    if (!OwnThread::IsOne(tid)) fn(data, tid);
+    fn(data, g_list.threads[i].tid);
   }
   return true;
 }

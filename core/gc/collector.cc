@@ -281,6 +281,9 @@ void Collector::LeadToEnd() {
 // Under the turn: a cycle in this thread, the first step of it at least.
 bool Collector::RunHere(const char* reason) {
   if (!Collectable()) return false;
+  // The last leader may be about to end: that the threads are others than were listed would have
+  // them listed anew, by a descriptor in the program's table.
+  leader_.Join();
   Cycle::Plan plan = PlanFor(reason);
   plan.helpers = 0;
   plan.concurrent = plan.concurrent && options().workers == 0;
