@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 from terminal import HIDE_CURSOR, SHOW_CURSOR, can_redraw, choose_style, progress_bar
 
@@ -39,3 +40,21 @@ class Screen:
         if self._live:
             self._out.write("\r\x1b[K" + SHOW_CURSOR)
             self._out.flush()
+
+
+def write_files(path, texts):
+    """`texts` by the ending that each adds to the path."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    for ending, content in texts.items():
+        with open(path + ending, "w", encoding="utf-8") as file:
+            file.write(content)
+
+
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
+def unwind_on_signals():
+    """What ends the series raises KeyboardInterrupt, so that the child ends and what is done is written."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)

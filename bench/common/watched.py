@@ -10,6 +10,7 @@ from proctree import ProcessTree
 
 # Rarely: the machine has few cores, and a look disturbs what is measured.
 POLL_SECONDS = 0.25
+STDERR_TAIL = 400
 # What steers allocators and collectors: nobody's settings reach another.
 STEERING = ("GCMALLOC_", "GC_", "GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_",
             "GOGC", "GOMEMLIMIT", "GODEBUG", "LD_PRELOAD")
@@ -61,3 +62,17 @@ def parse_object(data):
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def ended_badly(record, stderr, silent):
+    """Why the figures of a run do not count, by how it ended and what it said, or None. `silent`: it printed nothing
+    where it should have."""
+    tail = f": {stderr.strip()[-STDERR_TAIL:]}" if stderr.strip() else ""
+    status = record.get("status")
+    if status is None:
+        return "did not end by itself" + tail
+    if status < 0:
+        return f"ended by signal {-status}" + tail
+    if status:
+        return f"exit status {status}" + tail
+    return "printed nothing" + tail if silent else None

@@ -10,7 +10,6 @@ written). Others may fail: the tables say so.
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import tables
 from allocators import ALLOCATORS, GO, GRAPH_FACTOR, MACHINE, OFF, OURS, workloads
 from figures import summarize
 from goal import section_of
-from rounds import Screen, turned
+from rounds import Screen, turned, unwind_on_signals, write_files
 from runner import Runner
 from terminal import View
 
@@ -132,14 +131,11 @@ def summaries_of(records):
 def write(options, records, facts):
     """The three files."""
     summaries = summaries_of(records)
-    os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
     subtitle = "; ".join(value for name, value in facts if name in ("processor", "commit", "date"))
     texts = {".json": json.dumps({"facts": facts, "records": records}),
              ".md": tables.report(options.known, summaries, options.size, facts),
              ".svg": charts.draw("Collectors side by side", subtitle, options.known, summaries)}
-    for ending, content in texts.items():
-        with open(options.output + ending, "w", encoding="utf-8") as file:
-            file.write(content)
+    write_files(options.output, texts)
     print(f"\n{section_of(texts['.md'])}\n\nwritten: {', '.join(options.output + ending for ending in texts)}")
 
 
@@ -154,11 +150,6 @@ def versions():
     return machine.versions(["libgc1"]) + ([go] if go else [])
 
 
-def interrupt(_number, _frame):
-    """Signal handler: unwinds, so that the child ends and what is done is written."""
-    raise KeyboardInterrupt
-
-
 def main(arguments):
     """Runs; returns the exit status."""
     sys.stdout.reconfigure(errors="replace")
@@ -167,8 +158,7 @@ def main(arguments):
         if not os.path.exists(path):
             print(f"run.py: {path} is missing (run make bench-gc)", file=sys.stderr)
             return 2
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    unwind_on_signals()
     facts = machine.facts(words(options), versions())
     limit = RUN_LIMIT_SECONDS * max(1, options.size / 1024) + 4 * options.seconds
     status, screen = 0, Screen(sys.stdout)

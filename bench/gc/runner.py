@@ -5,9 +5,7 @@ import subprocess
 
 from allocators import ALLOCATORS, MACHINE
 from traces import parse_trace, read_text
-from watched import neutral_environment, parse_object, watch
-
-STDERR_TAIL = 400
+from watched import ended_badly, neutral_environment, parse_object, watch
 
 
 class Runner:
@@ -64,16 +62,7 @@ class Runner:
 
 def failure(record, stderr):
     """Why the figures of a run do not count, or None."""
-    tail = f": {stderr.strip()[-STDERR_TAIL:]}" if stderr.strip() else ""
-    status = record.get("status")
-    if status is None:
-        return "did not end by itself" + tail
-    if status < 0:
-        return f"ended by signal {-status}" + tail
-    if status:
-        return f"exit status {status}" + tail
-    if not record["printed"]:
-        return "printed nothing" + tail
-    if record["printed"].get("intact") is False:
+    ended = ended_badly(record, stderr, not record["printed"])
+    if ended is None and record["printed"].get("intact") is False:
         return "DATA LOST: the structure was not intact at the end"
-    return None
+    return ended

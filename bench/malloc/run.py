@@ -9,7 +9,6 @@ interrupted (what is done is written). Others may fail: the report says so.
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import tables
 from allocators import ALLOCATORS, FAMILIES, OFF, OURS, OURS_LINKED
 from figures import compare_outputs, summarize
 from goal import section_of
-from rounds import Screen, turned
+from rounds import Screen, turned, unwind_on_signals, write_files
 from runner import Runner
 from terminal import View
 from units import MIB
@@ -162,21 +161,13 @@ def summaries_of(records):
 def write(options, bench, facts):
     """The three files."""
     summaries = summaries_of(bench.records)
-    os.makedirs(os.path.dirname(os.path.abspath(options.out)), exist_ok=True)
     known = dict(facts)
     subtitle = "; ".join((known["processor"], known["kernel"].partition(",")[0], f"commit {known['commit']}", known["date"]))
     texts = {".json": json.dumps({"facts": facts, "skipped": bench.skipped, "records": bench.records}),
              ".md": tables.report(WORKLOADS, summaries, bench.skipped, facts),
              ".svg": charts.draw("Allocators side by side", subtitle, WORKLOADS, summaries)}
-    for ending, content in texts.items():
-        with open(options.out + ending, "w", encoding="utf-8") as file:
-            file.write(content)
+    write_files(options.out, texts)
     print(f"\n{section_of(texts['.md'])}\n\nwritten: {', '.join(options.out + ending for ending in texts)}")
-
-
-def interrupt(_number, _frame):
-    """Signal handler: unwinds, so that the child ends and what is done is written."""
-    raise KeyboardInterrupt
 
 
 def main(arguments):
@@ -190,8 +181,7 @@ def main(arguments):
         if not os.path.exists(path):
             print(f"run.py: {path} is missing (run make bench)", file=sys.stderr)
             return 2
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    unwind_on_signals()
     facts = machine.facts(f"{options.runs} runs, patterns scaled by {options.scale:g}", machine.versions(packages()))
     status, screen = 0, Screen(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="gcmalloc-bench-") as folder:

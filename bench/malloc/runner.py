@@ -10,9 +10,8 @@ import subprocess
 import libraries
 from allocators import ALLOCATORS, BDWGC, LIBRARY, MICRO, PATTERNS
 from traces import read_text
-from watched import end, neutral_environment, parse_object, watch
+from watched import end, ended_badly, neutral_environment, parse_object, watch
 
-STDERR_TAIL = 300
 # Debian's before others that may be first in the caller's PATH: those would bring libraries of their own.
 TOOL_PATH = "/usr/bin:/bin:"
 LEAST_SCALE = "0.0001"
@@ -154,14 +153,5 @@ def micro_times(data):
 
 def failure(record, stderr):
     """Why the figures of a run do not count, or None."""
-    tail = f": {stderr.strip()[-STDERR_TAIL:]}" if stderr.strip() else ""
-    status = record.get("status")
-    if status is None:
-        return "did not end by itself" + tail
-    if status < 0:
-        return f"ended by signal {-status}" + tail
-    if status:
-        return f"exit status {status}" + tail
-    if "times" in record and not record["times"] or "printed" in record and not record["printed"]:
-        return "printed nothing" + tail
-    return None
+    silent = "times" in record and not record["times"] or "printed" in record and not record["printed"]
+    return ended_badly(record, stderr, silent)

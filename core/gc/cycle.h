@@ -11,7 +11,7 @@
 //   pass     once over all marked blocks in the order of addresses: what was missed because it
 //            was written while it was being marked is found here
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
-//            it each time; a program that outruns them is slowed down where it allocates
+//            it each time; a program that outruns them is slowed down where it allocates,
 //            and at last, for one round and the stop behind it, held there
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
