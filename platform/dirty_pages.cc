@@ -9,6 +9,7 @@
 #include "platform/dirty_uffd.h"
 #include "platform/memory.h"
 #include "platform/proc.h"
+#include "platform/process.h"
 #include "platform/syscall.h"
 #include "platform/test_skip.h"
 
@@ -219,6 +220,13 @@ void DirtyPages::Disarm(Range range) {
     default:
       return;
   }
+}
+
+// Whoever writes to a protected page faults, and the fault counts when the page's entry has been
+// changed. With the other sources nothing can be saved.
+uint64_t DirtyPages::Writes() const {
+  const uint64_t faults = source_ == DirtySource::kUffd && StillWorks() ? process::PageFaults() : 0;
+  return faults != 0 ? faults : ~uint64_t{0} - asked_++;
 }
 
 uintptr_t DirtyPages::Fetch(Range range, bool rearm, Visit fn, void* data) {

@@ -78,6 +78,13 @@ class DirtyPages {
   // Writes cost no fault any more; the range counts as written.
   void Disarm(Range range);
 
+  // A number that is another one whenever a page that was clean may have been written meanwhile by
+  // a thread of this process that is now stopped. Where it is the same as it was before a re-arming
+  // Fetch of a range began, and nothing was moved there, a Fetch would find nothing: so it can be
+  // saved, which a heap of gigabytes takes long for. Not what another process or a driver's thread
+  // writes on its own behalf. Costs a system call; the more threads, the longer.
+  uint64_t Writes() const;
+
   // Calls fn(data, run) for each run of written pages of `range`, in order of addresses, until fn
   // returns false or the end is reached; returns the address behind the last page reported or
   // found clean. With `rearm` the reported pages are clean again, from before fn is called, in
@@ -100,6 +107,7 @@ class DirtyPages {
   uint8_t proven_ = 0;
   uint8_t refused_ = 0;
   dirty::Tracker tracker_;
+  mutable uint64_t asked_ = 0;
 };
 
 }  // namespace gcm

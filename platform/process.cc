@@ -40,6 +40,12 @@ unsigned Processors() {
   return count == 0 ? 1 : count;
 }
 
+uint64_t PageFaults() {
+  rusage usage{};
+  if (Syscall(SYS_getrusage, RUSAGE_SELF, &usage) != 0) return 0;
+  return static_cast<uint64_t>(usage.ru_minflt) + static_cast<uint64_t>(usage.ru_majflt);
+}
+
 bool IsPrivileged() { return getauxval(AT_SECURE) != 0; }
 
 // A child that libc knows nothing of has only lost its tag.

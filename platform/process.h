@@ -23,6 +23,9 @@ bool HasThread(int tid);
 int NumberInProc(int tid);
 // The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', ...); 0 if it is gone.
 char ThreadState(int tid);
+// Page faults of all threads so far, those that have ended included; 0 when unknown. One counts
+// when the kernel has resolved it; one of its own, on a thread's behalf, is the thread's.
+uint64_t PageFaults();
 // The signals that wait for the thread or for the whole process, bit n - 1 for signal n, whether
 // blocked or not; all bits when that cannot be read.
 uint64_t PendingSignals(int tid);

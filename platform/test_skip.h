@@ -45,8 +45,9 @@ namespace gcm {
   X(black)       /* what is handed out during a sweep is not marked before */               \
   X(cached)      /* what threads have at hand is not marked before a sweep */               \
   /* Dirty tracking. */                                                                     \
-  X(dirty) /* no page is reported as written */                                             \
-  X(rearm) /* a page that was fetched and re-armed is never reported again */               \
+  X(dirty)  /* no page is reported as written */                                            \
+  X(writes) /* nobody writes after the first round */                                       \
+  X(rearm)  /* a page that was fetched and re-armed is never reported again */              \
   /* Descriptors, /proc, forks. */                                                          \
   X(own_descriptors) /* no thread can have descriptors of its own */                        \
   X(apart)           /* nothing is done with a descriptor table of its own */               \

@@ -30,6 +30,9 @@ GCM_INLINE uintptr_t Leave(ThreadCache* cache) {
 
 // Set at any time by any thread; it precedes, in the same thread, the birth that it is about.
 std::atomic<bool> g_distrust{false};
+// Children that have run in this memory. Whoever stops the world later sees those of the threads
+// that it has stopped.
+std::atomic<uint64_t> g_vforks{0};
 
 bool IsOwn(const ThreadCache* cache) {
   return GCM_LIKELY(!g_distrust.load(std::memory_order_relaxed)) ||
@@ -92,7 +95,14 @@ void EnterVfork() {
 }
 
 void LeaveVfork() {
+  g_vforks.fetch_add(1, std::memory_order_relaxed);
   if (t_cache->blocked().in_vfork()) Leave(t_cache);
+}
+
+uint64_t OthersWrites() {
+  if (g_distrust.load(std::memory_order_relaxed))
+    return g_vforks.fetch_add(1, std::memory_order_relaxed);
+  return g_vforks.load(std::memory_order_relaxed);
 }
 
 }  // namespace gcm::blocking

@@ -42,4 +42,8 @@ class HandlerScope {
 void EnterVfork();
 void LeaveVfork();
 
+// A number that grows when a process that shares this one's memory may have written to it: a vfork
+// child that is gone, or one that nobody knows of.
+uint64_t OthersWrites();
+
 }  // namespace gcm::blocking

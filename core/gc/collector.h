@@ -78,6 +78,7 @@ class Collector {
   End AwaitEnd(uint32_t seen);
   void Throttle();
   void Hold();
+  void AwaitPace();
   void SetPace(Cycle::Pace pace);
   static bool OnMove(Range from, uintptr_t to);
   bool AskToMove(Range from, uintptr_t to);

@@ -1,6 +1,7 @@
 // How those who allocate wait beside a cycle that they would outrun.
 #include <ctime>
 
+#include "core/gc/blocking.h"
 #include "core/gc/collector.h"
 #include "platform/clock.h"
 
@@ -32,8 +33,13 @@ void Collector::Throttle() {
   }
 }
 
-// The cycle looks at the last pages that were written: who writes no more keeps the stop short.
+// The cycle looks at the last pages that were written: who writes no more keeps the stop short, and
+// who waits published need not be woken to be stopped.
 void Collector::Hold() {
+  blocking::Run([](void* self) { static_cast<Collector*>(self)->AwaitPace(); }, this);
+}
+
+void Collector::AwaitPace() {
   const uint64_t until = clock::Now() + kLongestHold;
   throttled_.fetch_add(1, std::memory_order_relaxed);
   for (uint64_t now; LeadsBeside() && (now = clock::Now()) < until;) {

@@ -17,6 +17,9 @@ constexpr uint64_t kFewPages = 512;
 // What writes so much during a round, or as much as during the one before, outruns it.
 constexpr uint64_t kManyPages = 16384;
 constexpr unsigned kMostRounds = 10;
+constexpr unsigned kMostHeldRounds = 3;
+constexpr unsigned kMostAwaited = 4;
+constexpr uint64_t kAwaited = 50 * clock::kMicrosecond;
 constexpr uint64_t kSmallHeap = 64 * kMiB;
 
 template <typename T>
@@ -53,6 +56,7 @@ void Cycle::Begin(const Plan& plan) {
   failures_ = slices_ = round_ = 0;
   outrun_ = held_ = false;
   tracked_bytes_ = 0;
+  written_at_ = 0;
   fetch_time_ = 0;
   record_ = {};
   began_ = clock::Now();
@@ -206,7 +210,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kArmLarge:
       ArmLarge();
-      rounds_piece_ = round_ = 0;
+      rounds_piece_ = round_ = held_rounds_ = awaited_ = 0;
       round_pages_ = 0;
       last_round_pages_ = UINT64_MAX;
       stage_ = dirty_.rearms() ? Stage::kRounds : Stage::kSlices;
@@ -214,12 +218,19 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kRounds: {
       bool complete;
       if (!Mark(deadline, workers)) break;
+      // Who is to be held comes to where it allocates first, mostly.
+      if (held_ && !hurry_ && awaited_++ < kMostAwaited) {
+        wait_until_ = clock::Now() + kAwaited;
+        return Outcome::kWaits;
+      }
       const uint64_t armed_for = clock::Now() - armed_;
       if (!Round(UINT64_MAX, workers, &complete)) break;
       ++round_;
-      if (round_pages_ <= kFewPages || round_ == kMostRounds ||
+      if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
           (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
-        if (held_) stage_ = Stage::kSlices;
+        // Where nobody writes any more, the stop need not look for what was written.
+        if (held_ && (Writes() == written_at_ || ++held_rounds_ == kMostHeldRounds))
+          stage_ = Stage::kSlices;
         held_ = true;
       } else if (round_pages_ > Min(kManyPages, last_round_pages_ / 2)) {
         outrun_ = true;

@@ -89,6 +89,7 @@ class Cycle {
   struct Job {
     Cycle* self;
     uint64_t deadline;
+    bool written = true;  // pages may have been
     std::atomic<size_t> next{0};
     std::atomic<bool> complete{true};
     std::atomic<uint64_t> pages{0};
@@ -109,7 +110,8 @@ class Cycle {
   bool MarkAlone();
   bool AllIdle() const;
   void Overflow();
-  void TrackExtents();
+  bool TrackExtents();
+  uint64_t Writes() const;
   bool Arm(uint64_t deadline);
   bool Pass(uint64_t deadline);
   void ArmLarge();
@@ -138,11 +140,13 @@ class Cycle {
   uint64_t slice_ = 0;        // nanoseconds that a stop may last
   uint64_t fetch_time_ = 0;   // of a round: nanoseconds, without the scans
   size_t tracked_bytes_ = 0;  // of addresses
-  unsigned round_ = 0;
+  unsigned round_ = 0, held_rounds_ = 0, awaited_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
   size_t piece_ = 0;         // of arming and disarming
   size_t rounds_piece_ = 0;  // of a round
   size_t rounds_count_ = 0;
+  // Writes() before the last round that fetched everything; 0: there was none.
+  uint64_t written_at_ = 0;
   bool arms_first_ = false;
   uint64_t armed_ = 0;      // when
   uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked

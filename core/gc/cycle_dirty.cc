@@ -1,4 +1,5 @@
 // What was written while a cycle marks: the dirty source over the heap, and its cards.
+#include "core/gc/blocking.h"
 #include "core/gc/cycle.h"
 #include "platform/clock.h"
 #include "platform/memory.h"
@@ -73,16 +74,17 @@ Range Cycle::Piece(size_t n) const {
 }
 
 // Whole extents, what is reserved too: so what is taken from them later is tracked before it is
-// published. An extent that comes later counts as written until it is tracked.
-void Cycle::TrackExtents() {
+// published. An extent that comes later counts as written until it is tracked. True: one came.
+bool Cycle::TrackExtents() {
   const Arena& arena = heap().pages().arena();
   size_t bytes = 0;
   for (size_t i = 0; i < arena.extent_count(); ++i)
     bytes += arena.extent(i).end - arena.extent(i).start;
-  if (bytes == tracked_bytes_ || Skips(Skip::track)) return;
+  if (bytes == tracked_bytes_ || Skips(Skip::track)) return false;
   tracked_bytes_ = bytes;
   for (size_t i = 0; i < arena.extent_count(); ++i)
     dirty_.Track({arena.extent(i).start, arena.extent(i).end});
+  return true;
 }
 
 bool Cycle::Arm(uint64_t deadline) {
@@ -134,11 +136,19 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
   return true;
 }
 
+// Another number wherever a page of the heap may have been written (DirtyPages::Writes).
+uint64_t Cycle::Writes() const { return dirty_.Writes() + blocking::OthersWrites(); }
+
 // Fetches, arms anew and scans what was written, all pieces of the heap once; or as far as time
 // goes, and then on from there. `complete` is set when all pieces have been fetched in this call.
+// Where nobody has written since before the last complete round began, that one has seen it all:
+// what the page tables of a large heap would say is known, and only the cards are looked at.
 bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   Job job{this, deadline};
-  TrackExtents();
+  const uint64_t writes = Writes();
+  if (TrackExtents()) written_at_ = 0;
+  job.written = writes != written_at_ && (written_at_ == 0 || !Skips(Skip::writes));
+  if (!job.written) members = 1;  // to wake helpers takes longer
   rounds_count_ = PieceCount();
   team_.Run(
       [](void* data, unsigned member) {
@@ -154,7 +164,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
           const Range piece = self->Piece((self->rounds_piece_ + i) % self->rounds_count_);
           const uint64_t begin = clock::Now();
           const uint64_t scanned = visit.scanning;
-          uintptr_t at = piece.lo;
+          uintptr_t at = j->written ? piece.lo : piece.hi;
           while (at < piece.hi && !visit.late)
             at = self->dirty_.Fetch({at, piece.hi}, true, VisitDirty, &visit);
           fetch += clock::Now() - begin - (visit.scanning - scanned);
@@ -175,7 +185,8 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   rounds_piece_ = *complete || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
-  if (done != 0) {
+  if (job.written) written_at_ = *complete ? writes : 0;
+  if (done != 0 && job.written) {
     const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();
     // A program that faults meanwhile makes it longer than it is during a stop.
     fetch_time_ = Min(fetch * rounds_count_ / done, rounds_count_ * kFetchOfPiece);
@@ -188,6 +199,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
 
 // Both ranges are of one kind then, and what is moved counts as written until the end.
 bool Cycle::MovePages(Range from, uintptr_t to) {
+  written_at_ = 0;
   dirty_.Untrack(from);
   dirty_.Untrack({to, to + from.size()});
   return memory::MovePages(from.lo, to, from.size());

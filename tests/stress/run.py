@@ -23,6 +23,7 @@ CONTROLS = {
     "dirty": {"GCMALLOC_CHECKMARK": "1"},
     # A page must be written, fetched and written again within one cycle: that takes a fast mutator and a larger heap.
     "rearm": {"GCMALLOC_CHECKMARK": "1", "GCMALLOC_POISON": "0", "GCMALLOC_STRESS": "20000"},
+    "writes": {"GCMALLOC_CHECKMARK": "1"},
     "pass": {"GCMALLOC_CHECKMARK": "1"},
     "queued": {"GCMALLOC_CHECKMARK": "1"},
     "early_sweep": {},
