@@ -91,15 +91,20 @@ struct alignas(64) Bin {
     uint64_t* live_word;
     uint64_t bit;
     if (GCM_UNLIKELY(!bin->Find(span, p, &live_word, &bit))) return false;
+    bin->Keep(next, live_word, bit, p);
+    return true;
+  }
+
+  // The block at p, whose live bit that is, goes to the entry at the top, which has room.
+  GCM_INLINE void Keep(CachedBlock* next, uint64_t* live_word, uint64_t bit, void* p) {
     FlipBits(live_word, bit);
     next->block = AddressOf(p);
     next->word = live_word;
     next->bit = bit;
-    IncrementRelaxed(&bin->freed);
+    IncrementRelaxed(&freed);
     asm volatile("" : : : "memory");  // the entry first, then the top
-    StoreRelaxed(&bin->top, next + 1);
+    StoreRelaxed(&top, next + 1);
     GCM_KEEP_ALIVE(p);
-    return true;
   }
 };
 static_assert(sizeof(Bin) == 64 && sizeof(CachedBlock) == 32);

@@ -27,12 +27,37 @@ void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
 bool ThreadCache::FreeBeside(Span* span, void* p) {
   Bin* bin = span->bin.load(std::memory_order_relaxed);
   ThreadCache* cache = t_cache;
-  if (bin->cache != cache) return false;
+  if (bin->cache != cache) return cache->FreeClosely(span, p);
   uint64_t* word;
   uint64_t bit;
   if (!bin->Find(span, p, &word, &bit)) return false;
   IncrementRelaxed(&bin->freed);
   cache->FreeSlot(span, word, bit, p);
+  return true;
+}
+
+bool ThreadCache::FreeClosely(Span* span, void* p) {
+  if (span->owner.load(std::memory_order_relaxed) != AddressOf(this)) return false;
+  if (++closely_ % kDrainEvery == 0) return false;
+  // Of a block that was freed before, the span may be given back at this moment.
+  const unsigned size_class = LoadRelaxed(&span->size_class);
+  if (size_class >= kClasses) return false;
+  Bin& b = bin(size_class);
+  if (b.cache != this) return false;
+  uint64_t* word;
+  uint64_t bit;
+  if (!b.Find(span, p, &word, &bit)) return false;
+  // What another thread has freed before this free is seen: its bit came before the program went
+  // on.
+  if ((span->remote_bits()[word - span->live_bits()].load(std::memory_order_relaxed) & bit) != 0)
+    return false;
+  CachedBlock* next = LoadRelaxed(&b.top);
+  if (LoadOperand(&next->room) == this) {
+    b.Keep(next, word, bit, p);
+  } else {
+    IncrementRelaxed(&b.freed);
+    FreeSlot(span, word, bit, p);
+  }
   return true;
 }
 
@@ -77,10 +102,11 @@ void Heap::FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index) {
   bool twice;
   {
     Unstoppable unstoppable(cache);
-    // pairs with: the exchange in FoldRemote
-    twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0;
-    // The bit first, then the look at what the owner does: it sees the bit, or is seen.
-    FullFence();  // pairs with: TakeBin
+    // The bit first, then the looks at what the owner does, at the bin here and at the queue in
+    // QueueRemote: the owner sees the bit, or is seen. All three are seq_cst instead of a fence
+    // between them, which would cost as much again as the first.
+    // pairs with: the fences in TakeBin and Unqueue, and the exchange in FoldRemote
+    twice = (span->remote_bits()[index / 64].fetch_or(bit, std::memory_order_seq_cst) & bit) != 0;
     span->LeaveBin();
     if (!twice) {
       // The span may have another life by now.

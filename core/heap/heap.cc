@@ -204,7 +204,8 @@ Span* Heap::CheckedSpan(const void* p, const char* function, unsigned* index) {
 
 bool Heap::HasRemote(Span* span) const {
   for (unsigned w = 0; w < span->words(); ++w) {
-    if (span->remote_bits()[w].load(std::memory_order_relaxed) != 0) return true;
+    // pairs with: the fetch_or in FreeSmall
+    if (span->remote_bits()[w].load(std::memory_order_acquire) != 0) return true;
   }
   return false;
 }

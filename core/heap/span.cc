@@ -80,7 +80,8 @@ void DeleteSpan(Span* span) {
 void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }
 
 void Span::LeaveBin() {
-  if (bin.load(std::memory_order_relaxed) != &g_no_bin.bin)
+  // pairs with: the fences in TakeBin and Unqueue
+  if (bin.load(std::memory_order_seq_cst) != &g_no_bin.bin)
     bin.store(&g_no_bin.bin, std::memory_order_relaxed);
 }
 

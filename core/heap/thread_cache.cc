@@ -207,34 +207,60 @@ void ThreadCache::FlushCached(bool relist) {
   }
 }
 
+size_t ThreadCache::Unqueue(Span** chain, Span** batch) {
+  size_t n = 0;
+  Span* span = *chain;
+  while (n < kDrainBatch && span != nullptr && span != Closed()) {
+    batch[n++] = span;
+    Span* next = span->next_remote;
+    span->next_remote = nullptr;
+    // pairs with: the exchange in QueueRemote, behind which the link is written again
+    span->remote_queued.store(0, std::memory_order_release);
+    // What is folded below needs no closer look; what is freed from here on ends that again.
+    if (span->owner.load(std::memory_order_relaxed) == AddressOf(this))
+      span->bin.store(&bin(span->size_class), std::memory_order_relaxed);
+    span = next;
+  }
+  *chain = span;
+  // The flags and the bins first, then the bits: who freed something is seen, or sees them.
+  // pairs with: FreeSmall and QueueRemote
+  FullFence();
+  return n;
+}
+
 void ThreadCache::DrainRemote() {
   if (remote_.load(std::memory_order_relaxed) == nullptr) return;
   // pairs with: the release in QueueRemote
-  Span* span = remote_.exchange(nullptr, std::memory_order_acquire);
-  while (span != nullptr && span != Closed()) {
-    Span* next = span->next_remote;
-    span->next_remote = nullptr;
-    // From here on others queue it again; so the flag first, then the bits.
-    // pairs with: the exchange in QueueRemote
-    span->remote_queued.store(0, std::memory_order_seq_cst);
-    uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
-    if (owner == AddressOf(this)) {
-      Collect(span);
-    } else if (span->InUse() && !span->large() && heap().HasRemote(span)) {
-      heap().SettleRemote(span, this);  // the descriptor has another life by now
+  Span* chain = remote_.exchange(nullptr, std::memory_order_acquire);
+  Span* batch[kDrainBatch];
+  while (const size_t n = Unqueue(&chain, batch)) {
+    for (size_t i = 0; i < n; ++i) {
+      Span* span = batch[i];
+      uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+      if (owner == AddressOf(this)) {
+        Collect(span);
+      } else if (span->InUse() && !span->large() && heap().HasRemote(span)) {
+        heap().SettleRemote(span, this);  // the descriptor has another life by now
+      }
     }
-    span = next;
   }
 }
 
 bool ThreadCache::QueueRemote(Span* span) {
-  // pairs with: the store in DrainRemote
-  if (span->remote_queued.exchange(1, std::memory_order_seq_cst) != 0) return true;
+  // Whose flag it is has queued the span, or is about to; who takes it from there sees the bit that
+  // was set before this look. So most frees write nothing here.
+  // pairs with: the fence in Unqueue
+  if (span->remote_queued.load(std::memory_order_seq_cst) != 0 ||
+      span->remote_queued.exchange(1, std::memory_order_seq_cst) != 0) {
+    return true;
+  }
   Span* head = remote_.load(std::memory_order_relaxed);
   do {
     if (head == Closed()) {
       // pairs with: the exchange above, in who queues it next
       span->remote_queued.store(0, std::memory_order_release);
+      // Others have seen the flag meanwhile: their bits are the caller's to settle.
+      FullFence();  // pairs with: the looks above
       return false;
     }
     span->next_remote = head;
@@ -302,15 +328,15 @@ void ThreadCache::CreditSpent(Span* span) {
 void ThreadCache::Retire() {
   // pairs with: the release in QueueRemote
   Span* queued = remote_.exchange(Closed(), std::memory_order_acquire);
-  while (queued != nullptr && queued != Closed()) {
-    Span* next = queued->next_remote;
-    queued->next_remote = nullptr;
-    queued->remote_queued.store(0, std::memory_order_seq_cst);  // pairs with: QueueRemote
-    uintptr_t owner = queued->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
-    if (owner != AddressOf(this) && queued->InUse() && !queued->large()) {
-      heap().SettleRemote(queued, this);
+  Span* batch[kDrainBatch];
+  while (const size_t n = Unqueue(&queued, batch)) {
+    for (size_t i = 0; i < n; ++i) {
+      Span* span = batch[i];
+      uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
+      if (owner != AddressOf(this) && span->InUse() && !span->large()) {
+        heap().SettleRemote(span, this);
+      }
     }
-    queued = next;
   }
   FlushCached(false);
   for (unsigned c = 0; c < kClasses; ++c) {

@@ -114,6 +114,18 @@ class alignas(64) ThreadCache {
     SpanQueue full;
   };
 
+  // Spans that are taken off the queue at once, for one fence.
+  static constexpr size_t kDrainBatch = 32;
+  // Closer looks after which the queue is drained: until then each costs less than to drain spans
+  // and to see others free there again.
+  static constexpr unsigned kDrainEvery = 32;
+
+  // A block of a span of this cache that another thread has freed in: only whether it has freed
+  // this one is looked at. False: nothing was done, and it must be looked at more closely still.
+  bool FreeClosely(Span* span, void* p);
+  // Takes up to kDrainBatch spans off a chain of queued ones. Others may queue them again; what
+  // they have freed before is in the remote bits.
+  size_t Unqueue(Span** chain, Span** batch);
   void PrepareBin(unsigned size_class);
   void NoteFreed(Span* span);
   bool Relist(Span* span);
@@ -130,6 +142,7 @@ class alignas(64) ThreadCache {
   alignas(Bin) unsigned char bins_[kBinPlaces.size];  // at the beginning: bin()
   uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
+  unsigned closely_ = 0;  // frees that took a closer look
   // Shared with other threads:
   alignas(64) std::atomic<Span*> remote_{nullptr};
   std::atomic<uint32_t> critical_{0};  // depth; written by the owner, read by its stop handler

@@ -219,6 +219,21 @@ TEST(Heap, FreedByOthersWhileTheOwnerLives) {
   EXPECT_LE(heap().pages().in_use_pages(), before + 64);
 }
 
+// The owner, which frees and allocates nothing, looks at each block closely, and now and then at all.
+TEST(Heap, FreedByOthersAndTheOwnerInTurn) {
+  std::vector<void*> blocks;
+  const size_t before = heap().pages().in_use_pages();
+  for (int i = 0; i < 4000; ++i) blocks.push_back(heap().Allocate(500));
+  for (size_t from = 0; from < 4000; from += 200) {
+    test::HeapThread([&] {
+      for (size_t i = from; i < from + 200; i += 2) heap().Free(blocks[i], "test");
+    }).join();
+    for (size_t i = from + 1; i < from + 200; i += 2) heap().Free(blocks[i], "test");
+  }
+  EXPECT_DEATH(heap().Free(blocks[3998], "test"), "double free|no block is there");
+  EXPECT_LE(heap().pages().in_use_pages(), before + 64);
+}
+
 // Blocks wander between threads through a few shared boxes, and whoever takes one frees it.
 void Wander(int threads, int steps, bool restart) {
   struct Box {
