@@ -9,9 +9,10 @@
 //  - What a bin keeps has neither its live nor its free bit, is of a span of this cache, and counts
 //    as marked when a cycle ends (BlackenCurrent): nobody else takes it for a block, for garbage,
 //    or for free.
+//  - What other threads read of a bin, to find that it is not theirs, never changes and has a cache
+//    line of its own: their looks do not take the rest from the thread that has it.
 //  - An entry has room for a block of the cache that it names, and of no other. The one behind the
-//    last names none: so one look at the entry above the top says that the bin is this thread's,
-//    that the span at hand may take part, and that the bin is not full.
+//    last names none: so one look at the entry above the top says that the bin is not full.
 #pragma once
 
 #include "core/heap/span.h"
@@ -31,14 +32,14 @@ struct CachedBlock {
 };
 
 struct alignas(64) Bin {
-  CachedBlock* top;          // the lowest entry that holds no block; null before the first use
-  uint64_t* word;            // the cursor; null: there is none
-  uint64_t* live;            // the live bits beside it
-  uintptr_t base;            // address of the slot of bit 0
-  uint32_t size;             // of a slot
-  uint32_t reciprocal;       // of the class
-  uint64_t freed;            // blocks, since the start
-  const ThreadCache* cache;  // whose this is; null before the first use
+  const ThreadCache* cache;      // whose this is; null before the first use
+  uint32_t reciprocal;           // of the class
+  uint32_t size;                 // of a slot
+  alignas(64) CachedBlock* top;  // the lowest entry that holds no block; null before the first use
+  uint64_t* word;                // the cursor; null: there is none
+  uint64_t* live;                // the live bits beside it
+  uintptr_t base;                // address of the slot of bit 0
+  uint64_t freed;                // blocks, since the start
   // Behind it: an entry of zeros, entries with room, and one without.
 
   CachedBlock* Entries() { return PointerTo<CachedBlock>(AddressOf(this) + sizeof(Bin)) + 1; }
@@ -55,7 +56,7 @@ struct alignas(64) Bin {
     const uint64_t bit = last->bit;
     GCM_KEEP_RESULT(block);  // all of the entry first: a handler may free into its place
     if (block == 0) __builtin_unreachable();
-    StoreRelaxed(&top, last);
+    MoveRelaxed<-1>(&top, last + 1);
     FlipBits(live_word, bit);
     return PointerTo(block);
   }
@@ -86,8 +87,10 @@ struct alignas(64) Bin {
   // True when the block was freed. False: nothing was done, and it must be looked at more closely.
   static GCM_INLINE bool Push(Span* span, void* p) {
     Bin* bin = span->bin.load(std::memory_order_relaxed);
+    const ThreadCache* mine = t_cache;
+    if (GCM_UNLIKELY(LoadOperand(&bin->cache) != mine)) return false;
     CachedBlock* next = LoadRelaxed(&bin->top);
-    if (GCM_UNLIKELY(LoadOperand(&next->room) != t_cache)) return false;
+    if (GCM_UNLIKELY(LoadOperand(&next->room) != mine)) return false;
     uint64_t* live_word;
     uint64_t bit;
     if (GCM_UNLIKELY(!bin->Find(span, p, &live_word, &bit))) return false;
@@ -103,15 +106,15 @@ struct alignas(64) Bin {
     next->bit = bit;
     IncrementRelaxed(&freed);
     asm volatile("" : : : "memory");  // the entry first, then the top
-    StoreRelaxed(&top, next + 1);
+    MoveRelaxed<1>(&top, next);
     GCM_KEEP_ALIVE(p);
   }
 };
-static_assert(sizeof(Bin) == 64 && sizeof(CachedBlock) == 32);
+static_assert(sizeof(Bin) == 128 && sizeof(CachedBlock) == 32);
 
 // A bin that has nothing at hand and room for nothing.
 struct EmptyBin {
-  Bin bin{wall + 1, nullptr, nullptr, 0, 0, 0, 0, nullptr};
+  Bin bin{nullptr, 0, 0, wall + 1, nullptr, nullptr, 0, 0};
   CachedBlock wall[2]{};
 };
 extern constinit EmptyBin g_no_bin;

@@ -50,6 +50,7 @@ void ThreadCache::PrepareBin(unsigned size_class) {
   if (b.cache == this) return;
   const SizeClass& k = kSizeClasses.classes[size_class];
   b.reciprocal = k.reciprocal;
+  b.size = k.size;
   b.cache = this;
   for (unsigned i = 0; i < k.cached; ++i) b.Entries()[i].room = this;
   b.top = b.Entries();
@@ -76,7 +77,6 @@ void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   b.word = nullptr;
   b.live = span->live_bits() + word;
   b.base = span->start + word * 64ul * span->slot_size;
-  b.size = span->slot_size;
   b.word = span->free_bits() + word;
 }
 
