@@ -13,8 +13,9 @@ ThreadCache* CacheRegistry::New() {
   void* place = metadata::Allocate(sizeof(ThreadCache));
   if (place == nullptr) return nullptr;
   auto* cache = new (place) ThreadCache(ThreadCache::Zeroed::kMemory);
-  cache->next_ = all_;
-  all_ = cache;
+  cache->next_ = first();
+  // pairs with: the acquire in first
+  all_.store(cache, std::memory_order_release);
   return cache;
 }
 
@@ -22,7 +23,7 @@ ThreadCache* CacheRegistry::Attach() {
   int tid = process::ThreadId();
   LockGuard guard(lock_);
   ThreadCache* cache = nullptr;
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) {
     if (c->live_ && c->tid_ == tid) {
       // The number is used again: its former thread ended without giving its cache back.
       c->Retire();
@@ -53,7 +54,7 @@ void CacheRegistry::Detach(ThreadCache* cache) {
 
 void CacheRegistry::RetireDead(bool (*alive)(void* data, int tid), void* data) {
   LockGuard guard(lock_);  // free: its holders are not stopped
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) {
     if (!c->live_ || alive(data, c->tid_)) continue;
     c->Retire();
     c->live_ = false;
@@ -68,7 +69,7 @@ void CacheRegistry::Renumber(ThreadCache* mine) {
 
 void CacheRegistry::KeepOnly(ThreadCache* mine) {
   int tid = process::ThreadId();
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) {
     c->critical_.store(0, std::memory_order_relaxed);
     c->blocked_.Reset();
     c->stop_pending_.store(false, std::memory_order_relaxed);
@@ -83,14 +84,14 @@ void CacheRegistry::KeepOnly(ThreadCache* mine) {
 
 void CacheRegistry::LockAll() {
   lock_.Lock();
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Lock();
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) c->lock_.Lock();
 }
 void CacheRegistry::UnlockAll() {
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Unlock();
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) c->lock_.Unlock();
   lock_.Unlock();
 }
 void CacheRegistry::ResetLocks(bool own_only) {
-  for (ThreadCache* c = all_; c != nullptr; c = c->next_) c->lock_.Reset(own_only);
+  for (ThreadCache* c = first(); c != nullptr; c = c->next_) c->lock_.Reset(own_only);
   lock_.Reset(own_only);
 }
 

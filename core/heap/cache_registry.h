@@ -22,14 +22,14 @@ class CacheRegistry {
 
   template <typename Fn>
   void ForEach(Fn fn) {
-    for (ThreadCache* c = all_; c != nullptr; c = c->next_) fn(c);
+    for (ThreadCache* c = first(); c != nullptr; c = c->next_) fn(c);
   }
 
   // fn(cache, tid) for the cache of each living thread; nobody comes or goes meanwhile.
   template <typename Fn>
   void ForEachLive(Fn fn) {
     LockGuard guard(lock_);
-    for (ThreadCache* c = all_; c != nullptr; c = c->next_) {
+    for (ThreadCache* c = first(); c != nullptr; c = c->next_) {
       if (c->live_) fn(c, c->tid_);
     }
   }
@@ -41,7 +41,10 @@ class CacheRegistry {
  private:
   ThreadCache* New();
   Mutex lock_;
-  ThreadCache* all_ = nullptr;
+  ThreadCache* first() const {
+    return all_.load(std::memory_order_acquire);  // pairs with: the release in New
+  }
+  std::atomic<ThreadCache*> all_{nullptr};
 };
 
 }  // namespace gcm
