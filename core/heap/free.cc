@@ -4,6 +4,7 @@
 
 #include "core/base/misuse.h"
 #include "core/heap/heap.h"
+#include "platform/processor.h"
 
 namespace gcm {
 namespace {
@@ -27,7 +28,10 @@ void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
 bool ThreadCache::FreeBeside(Span* span, void* p) {
   Bin* bin = span->bin.load(std::memory_order_relaxed);
   ThreadCache* cache = t_cache;
-  if (bin->cache != cache) return cache->FreeClosely(span, p);
+  if (bin->cache != cache) {
+    PrefetchForWrite(span);  // while the rest of it comes: the bits are written in any case
+    return cache->FreeClosely(span, p);
+  }
   uint64_t* word;
   uint64_t bit;
   if (!bin->Find(span, p, &word, &bit)) return false;

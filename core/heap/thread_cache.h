@@ -143,9 +143,9 @@ class alignas(64) ThreadCache {
   uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
   unsigned closely_ = 0;  // frees that took a closer look
-  // Shared with other threads:
+  // Shared with other threads. What those write has a line of its own.
   alignas(64) std::atomic<Span*> remote_{nullptr};
-  std::atomic<uint32_t> critical_{0};  // depth; written by the owner, read by its stop handler
+  alignas(64) std::atomic<uint32_t> critical_{0};  // depth; by the owner, read by its stop handler
   std::atomic<bool> stop_pending_{false};
   BlockedState blocked_;
   Mutex lock_;  // of all below, and of the lists of spans
