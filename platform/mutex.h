@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "platform/process.h"
+#include "platform/processor.h"
 #include "platform/syscall.h"
 
 namespace gcm {
@@ -60,6 +61,7 @@ class Mutex {
 
  private:
   static constexpr uint32_t kFree = 0, kHeld = 1, kContended = 2, kOwn = 4;
+  static constexpr unsigned kLooks = 100;  // a few microseconds, about what a sleep costs
   static uint32_t Held() { return t_own_thread ? kHeld | kOwn : kHeld; }
 
   bool SetContended(uint32_t state) {
@@ -73,6 +75,14 @@ class Mutex {
   }
 
   GCM_NOINLINE void LockSlow() {
+    // Most holders are about to let go, if they run: to look again costs less than to sleep.
+    for (unsigned looks = 0; looks < kLooks; ++looks) {
+      Pause();
+      if (state_.load(std::memory_order_relaxed) != kFree) continue;
+      uint32_t free = kFree;
+      // pairs with: the release in Unlock
+      if (state_.compare_exchange_strong(free, Held(), std::memory_order_acquire)) return;
+    }
     for (;;) {
       uint32_t state = state_.load(std::memory_order_relaxed);
       if (state == kFree) {
