@@ -42,7 +42,7 @@ bool ThreadCache::FreeBeside(Span* span, void* p) {
 
 bool ThreadCache::FreeClosely(Span* span, void* p) {
   if (span->owner.load(std::memory_order_relaxed) != AddressOf(this)) return false;
-  if (++closely_ % kDrainEvery == 0) return false;
+  if (++undrained_ >= kDrainEvery) return false;
   // Of a block that was freed before, the span may be given back at this moment.
   const unsigned size_class = LoadRelaxed(&span->size_class);
   if (size_class >= kClasses) return false;

@@ -229,6 +229,7 @@ size_t ThreadCache::Unqueue(Span** chain, Span** batch) {
 }
 
 void ThreadCache::DrainRemote() {
+  undrained_ = 0;
   if (remote_.load(std::memory_order_relaxed) == nullptr) return;
   // pairs with: the release in QueueRemote
   Span* chain = remote_.exchange(nullptr, std::memory_order_acquire);
@@ -279,7 +280,8 @@ bool ThreadCache::Refill(unsigned size_class) {
       if (heap().FoldRemote(lists.current)) continue;
       LeaveCurrent(size_class);
     }
-    DrainRemote();
+    // While there is something to allocate from, what others have freed may wait, for a while.
+    if (lists.partial.empty() || ++undrained_ >= kDrainEvery) DrainRemote();
     Span* span = lists.partial.PopFront();
     if (span == nullptr) span = heap().central().Take(size_class, heap().OwnerWord(this));
     if (span == nullptr) span = heap().NewSlots(size_class, heap().OwnerWord(this));

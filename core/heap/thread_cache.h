@@ -116,8 +116,8 @@ class alignas(64) ThreadCache {
 
   // Spans that are taken off the queue at once, for one fence.
   static constexpr size_t kDrainBatch = 32;
-  // Closer looks after which the queue is drained: until then each costs less than to drain spans
-  // and to see others free there again.
+  // Occasions after which the queue is drained, refills and closer looks: until then each costs
+  // less than to drain spans and to see others free there again.
   static constexpr unsigned kDrainEvery = 32;
 
   // A block of a span of this cache that another thread has freed in: only whether it has freed
@@ -142,7 +142,7 @@ class alignas(64) ThreadCache {
   alignas(Bin) unsigned char bins_[kBinPlaces.size];  // at the beginning: bin()
   uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
-  unsigned closely_ = 0;  // frees that took a closer look
+  unsigned undrained_ = 0;  // occasions to drain the queue that were left, since it was drained
   // Shared with other threads. What those write has a line of its own.
   alignas(64) std::atomic<Span*> remote_{nullptr};
   alignas(64) std::atomic<uint32_t> critical_{0};  // depth; by the owner, read by its stop handler
