@@ -17,9 +17,6 @@ inline void FullFence() {
 #endif
 }
 
-// The line at `p` is about to be written: what other processors have of it is asked for now.
-inline void PrefetchForWrite(const void* p) { __builtin_prefetch(p, 1); }
-
 // In a loop that waits for another thread.
 inline void Pause() {
 #if defined(__x86_64__)

@@ -4,7 +4,6 @@
 
 #include "core/base/misuse.h"
 #include "core/heap/heap.h"
-#include "platform/processor.h"
 
 namespace gcm {
 namespace {
@@ -25,13 +24,10 @@ void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
   if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
 }
 
-bool ThreadCache::FreeBeside(Span* span, void* p) {
+GCM_INLINE bool ThreadCache::FreeBeside(Span* span, void* p) {
   Bin* bin = span->bin.load(std::memory_order_relaxed);
   ThreadCache* cache = t_cache;
-  if (bin->cache != cache) {
-    PrefetchForWrite(span);  // while the rest of it comes: the bits are written in any case
-    return cache->FreeClosely(span, p);
-  }
+  if (bin->cache != cache) return false;
   uint64_t* word;
   uint64_t bit;
   if (!bin->Find(span, p, &word, &bit)) return false;
@@ -66,14 +62,20 @@ bool ThreadCache::FreeClosely(Span* span, void* p) {
 }
 
 void Heap::FreeBeside(Span* span, void* p, const char* function) {
-  if (GCM_UNLIKELY(!ThreadCache::FreeBeside(span, p))) heap().FreeChecked(p, function);
+  if (GCM_UNLIKELY(!ThreadCache::FreeBeside(span, p))) FreeRest(span, p, function);
+}
+
+// A function of its own, so that the one above needs no frame: programs whose bins are full live
+// by it.
+void Heap::FreeRest(Span* span, void* p, const char* function) {
+  if (!t_cache->FreeClosely(span, p)) heap().FreeChecked(p, function);
 }
 
 void Heap::FreeSlow(void* p, const char* function) {
   if (p == nullptr) return;
   Span* span = heap().pages_.arena().SpanOf(AddressOf(p));
-  if (span != nullptr && (Bin::Push(span, p) || ThreadCache::FreeBeside(span, p))) return;
-  heap().FreeChecked(p, function);
+  if (span == nullptr) return heap().FreeChecked(p, function);
+  if (!Bin::Push(span, p) && !ThreadCache::FreeBeside(span, p)) FreeRest(span, p, function);
 }
 
 void Heap::FreeChecked(void* p, const char* function) {

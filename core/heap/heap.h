@@ -145,6 +145,7 @@ class Heap {
   GCM_NOINLINE void* AllocateLarge(size_t size, size_t alignment, bool* zero);
   // What Bin::Push did not take, because the bin is full above all.
   static GCM_NOINLINE void FreeBeside(Span* span, void* p, const char* function);
+  static GCM_NOINLINE void FreeRest(Span* span, void* p, const char* function);
   static GCM_NOINLINE void FreeSlow(void* p, const char* function);
   GCM_NOINLINE void FreeChecked(void* p, const char* function);
   void* AllocateSmallOnce(unsigned size_class);

@@ -105,6 +105,7 @@ class alignas(64) ThreadCache {
  private:
   friend class CacheRegistry;
   friend class CriticalSection;
+  friend class Heap;
   friend class Unstoppable;
 
   struct ClassLists {
