@@ -111,15 +111,6 @@ GCM_INLINE uint64_t BitOf(uint64_t& index) {
   return uint64_t{1} << index % 64;
 #endif
 }
-// The pointer at `p`, whose value is `from`, moves by `n` elements: in one instruction.
-template <int n, typename T>
-GCM_INLINE void MoveRelaxed(T** p, [[maybe_unused]] T* from) {
-#if defined(__x86_64__) && !GCM_TSAN
-  asm volatile("addq %1, %0" : "+m"(*p) : "i"(n * static_cast<int>(sizeof(T))) : "cc");
-#else
-  StoreRelaxed(p, from + n);
-#endif
-}
 GCM_INLINE void IncrementRelaxed(uint64_t* p) {
 #if defined(__x86_64__) && !GCM_TSAN
   asm volatile("incq %0" : "+m"(*p) : : "cc");

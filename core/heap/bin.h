@@ -56,7 +56,7 @@ struct alignas(64) Bin {
     const uint64_t bit = last->bit;
     GCM_KEEP_RESULT(block);  // all of the entry first: a handler may free into its place
     if (block == 0) __builtin_unreachable();
-    MoveRelaxed<-1>(&top, last + 1);
+    StoreRelaxed(&top, last);
     FlipBits(live_word, bit);
     return PointerTo(block);
   }
@@ -106,7 +106,7 @@ struct alignas(64) Bin {
     next->bit = bit;
     IncrementRelaxed(&freed);
     asm volatile("" : : : "memory");  // the entry first, then the top
-    MoveRelaxed<1>(&top, next);
+    StoreRelaxed(&top, next + 1);
     GCM_KEEP_ALIVE(p);
   }
 };
