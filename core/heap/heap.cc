@@ -95,8 +95,8 @@ void Heap::Relieve() {
   }
 }
 
-Span* Heap::AllocateSpan(size_t pages, size_t alignment, unsigned words) {
-  Span* span = pages_.Allocate(pages, alignment, words);
+Span* Heap::AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed) {
+  Span* span = pages_.Allocate(pages, alignment, words, mixed);
   if (GCM_UNLIKELY(clean_) && span != nullptr && !span->zero)
     memset(PointerTo(span->start), 0, span->pages * kPageSize);
   return span;

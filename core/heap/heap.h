@@ -154,7 +154,7 @@ class Heap {
   bool ResizeLarge(ThreadCache* cache, Span* span, size_t size);
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
-  Span* AllocateSpan(size_t pages, size_t alignment, unsigned words);
+  Span* AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed = true);
   void BlackenNew(Span* span);
   void Relieve();
   bool Ask(Pressure pressure);

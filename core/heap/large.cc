@@ -22,7 +22,8 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
     ThreadCache* cache = Cache();
     if (cache != &g_empty_cache) {
       CriticalSection critical(cache);
-      if (Span* span = AllocateSpan(PagesFor(size), Max(alignment, kPageSize), 0)) {
+      const bool mixed = zero == nullptr;
+      if (Span* span = AllocateSpan(PagesFor(size), Max(alignment, kPageSize), 0, mixed)) {
         StoreRelaxed(&span->size_class, kLargeClass);
         if (zero != nullptr) *zero = span->zero;
         pages_.Publish(span);

@@ -8,6 +8,9 @@ namespace {
 
 constexpr size_t kIdleAllowance = 16 * kMiB / kPageSize;
 constexpr size_t kHugePages = 32 * kMiB / kPageSize;
+// Shorter spans hardly ever find no resident run, and are not worth the look at many.
+constexpr size_t kMixedFrom = 64 * kKiB / kPageSize;
+constexpr unsigned kMostLooked = 32;
 
 }  // namespace
 
@@ -65,15 +68,84 @@ bool PageHeap::GrowBy(size_t pages) {
   return true;
 }
 
-Span* PageHeap::Find(size_t pages) {
+// The free run that `address` lies in, if there is one.
+Span* PageHeap::FreeRunAt(uintptr_t address) const {
+  Span* run = arena_.SpanOf(address);
+  if (run == nullptr || run->state.load(std::memory_order_relaxed) != SpanState::kFree ||
+      address < run->start || address >= run->end()) {
+    return nullptr;
+  }
+  return run;
+}
+
+// Adds to `whole`, which is in no index, what of its neighbour `other` lies in `area`. The rest of
+// that stays what it is.
+void PageHeap::Absorb(Span* whole, Span* other, Range area) {
+  RemoveRun(other);
+  const Range part{Max(other->start, area.lo), Min(other->end(), area.hi)};
+  whole->start = Min(whole->start, part.lo);
+  whole->pages += part.size() / kPageSize;
+  whole->freed_at = Max(whole->freed_at, other->freed_at);
+  other->pages -= part.size() / kPageSize;
+  if (other->pages == 0) return DeleteSpan(other);
+  if (other->start == part.lo) other->start = part.hi;
+  arena_.tables().SetRun(other->start, other->end(), other);
+  IndexOf(other).Add(other);
+}
+
+// Makes one resident run of several that lie side by side, of both kinds: of the places that are
+// long enough the one where the most is resident. So what is too short alone is used, instead of
+// being given back, or lying about beside other pages that are taken now.
+Span* PageHeap::FindMixed(size_t pages) {
+  const size_t size = pages * kPageSize;
+  Range best{};
+  Span* whole = nullptr;
+  size_t most = 0;
+  unsigned looked = 0;
+  resident_.ForLongest([&](Span* run) {
+    Range area{run->start, run->end()};
+    size_t resident = area.size();
+    while (area.size() < size) {
+      const Span* next = FreeRunAt(area.hi);
+      if (next == nullptr) break;
+      area.hi = Min(next->end(), area.lo + size);
+      if (next->resident) resident += area.hi - next->start;
+    }
+    while (area.size() < size) {
+      const Span* before = FreeRunAt(area.lo - 1);
+      if (before == nullptr) break;
+      area.lo = Max(before->start, area.hi - size);
+      if (before->resident) resident += before->end() - area.lo;
+    }
+    if (area.size() >= size && resident > most) {
+      most = resident;
+      best = area;
+      whole = run;
+    }
+    return ++looked < kMostLooked;
+  });
+  if (whole == nullptr) return nullptr;
+  RemoveRun(whole);
+  while (whole->end() < best.hi) Absorb(whole, FreeRunAt(whole->end()), best);
+  while (whole->start > best.lo) Absorb(whole, FreeRunAt(whole->start - 1), best);
+  whole->zero = false;
+  InsertRun(whole);
+  return resident_.Find(pages);
+}
+
+Span* PageHeap::Find(size_t pages, bool mixed) {
   if (Span* run = resident_.Find(pages)) return run;
   // What is resident and of no use must not add up with what is taken now.
   if (resident_.pages() > in_use_pages() / 2 + kIdleAllowance) ScavengeLocked(UINT64_MAX, 0);
+  if (mixed && pages >= kMixedFrom) {
+    if (Span* run = FindMixed(pages)) return run;
+  }
   if (Span* run = released_.Find(pages)) return run;
-  // Much lies about in pieces that are too short: release them, so that they can join.
+  // Much lies about in pieces that are too short: as much is released as is taken now, or all of
+  // it, where that lets them join.
   size_t idle = resident_.pages();
   if (pages >= 16 && idle >= pages && idle >= in_use_pages() / 8) {
-    ScavengeLocked(UINT64_MAX, 0);
+    ScavengeLocked(UINT64_MAX, 0, mixed ? pages * kPageSize : SIZE_MAX);
     if (Span* run = released_.Find(pages)) return run;
   }
   if (!GrowBy(pages)) {
@@ -105,11 +177,11 @@ Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
   return span;
 }
 
-Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words) {
+Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words, bool mixed) {
   LockGuard guard(lock_);
   size_t slack = alignment > kPageSize ? alignment / kPageSize - 1 : 0;
   if (pages + slack < pages) return nullptr;
-  Span* run = Find(pages + slack);
+  Span* run = Find(pages + slack, mixed);
   if (run == nullptr) return nullptr;
   RemoveRun(run);
   if (slack != 0) {
@@ -243,10 +315,10 @@ size_t PageHeap::ReleaseRun(Span* run) {
   return run->pages * kPageSize;
 }
 
-size_t PageHeap::ScavengeLocked(uint64_t now, uint64_t age) {
+size_t PageHeap::ScavengeLocked(uint64_t now, uint64_t age, size_t most) {
   size_t released = 0;
   resident_.ForEach([&](Span* run) {
-    if (now < run->freed_at || now - run->freed_at < age) return;
+    if (released >= most || now < run->freed_at || now - run->freed_at < age) return;
     RemoveRun(run);
     released += ReleaseRun(run);
     // Joining may take runs out of the released index only, so the walk over the resident one

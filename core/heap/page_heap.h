@@ -31,7 +31,9 @@ class PageHeap {
   // A span of `pages` pages whose start is a multiple of `alignment` bytes (a power of two), with
   // room for bitmaps of `words` words, in state kInUse but not yet entered in the side tables:
   // the caller fills it in, then calls Publish. nullptr when the system has no more memory.
-  Span* Allocate(size_t pages, size_t alignment, unsigned words);
+  // Without `mixed` it is not put together from resident and released runs: where it has to read as
+  // zero, all of it would have to be written.
+  Span* Allocate(size_t pages, size_t alignment, unsigned words, bool mixed = true);
   // Enters the span in the side tables: from here on look-ups find it. Without the lock.
   void Publish(Span* span);
   void Free(Span* span);
@@ -68,12 +70,15 @@ class PageHeap {
  private:
   RunIndex& IndexOf(const Span* run) { return run->resident ? resident_ : released_; }
   bool GrowBy(size_t pages);
-  Span* Find(size_t pages);
+  Span* Find(size_t pages, bool mixed);
+  Span* FindMixed(size_t pages);
+  void Absorb(Span* whole, Span* other, Range area);
+  Span* FreeRunAt(uintptr_t address) const;
   Span* TakeFront(Span* run, size_t pages, unsigned words);
   void InsertRun(Span* run);
   void RemoveRun(Span* run);
   Span* Join(Span* run, uintptr_t neighbour);
-  size_t ScavengeLocked(uint64_t now, uint64_t age);
+  size_t ScavengeLocked(uint64_t now, uint64_t age, size_t most = SIZE_MAX);
   void ScavengeSometimes(uint64_t now);
   size_t ReleaseRun(Span* run);
 

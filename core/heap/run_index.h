@@ -35,6 +35,16 @@ class RunIndex {
     }
   }
 
+  // The longest ones first, until `fn` returns false.
+  template <typename Fn>
+  void ForLongest(Fn fn) const {
+    for (unsigned bin = kBins; bin-- > 0;) {
+      for (Span* run = bins_[bin].head(); run != nullptr; run = run->next) {
+        if (!fn(run)) return;
+      }
+    }
+  }
+
  private:
   static constexpr unsigned kExact = 64;
   static constexpr unsigned kBins = kExact + 4 * 30;
