@@ -291,6 +291,24 @@ TEST_F(DirtyPagesTest, ReportsWhatWasGivenBackAndUsedAgain) {
   EXPECT_TRUE(Fetch().count(104));
 }
 
+// What is filled later is found, and is then a page like others.
+TEST_F(DirtyPagesTest, LeavesAloneWhatIsNotThere) {
+  ASSERT_TRUE(memory::Decommit(at_ + 100 * page_, 10 * page_));
+  ASSERT_TRUE(dirty_.Arm(All()));
+  EXPECT_EQ(Fetch(), Pages{});
+  EXPECT_EQ(Fetch(true), Pages{});
+  unsigned char there[10] = {};
+  ASSERT_EQ(mincore(PointerTo(at_ + 100 * page_), 10 * page_, there), 0);
+  for (unsigned char page : there) EXPECT_EQ(page & 1, 0);
+  Write(103);
+  EXPECT_EQ(Fetch(), Pages{103});
+  Write(108);
+  EXPECT_EQ(Fetch(true), (Pages{103, 108}));
+  EXPECT_EQ(Fetch(true), Pages{});
+  Write(103);
+  EXPECT_EQ(Fetch(true), Pages{103});
+}
+
 TEST_F(DirtyPagesTest, TracksWhatIsOnlyReserved) {
   const size_t size = 1024 * page_;
   const uintptr_t reserved = memory::Reserve(size, 0, "test");
