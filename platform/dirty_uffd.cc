@@ -29,6 +29,9 @@ constexpr size_t kChanged = 4 * kMiB;
 // As much is asked at once. Where one mapping is not tracked, all that is mapped in it counts as
 // written when it is re-armed.
 constexpr size_t kAsked = 64 * kMiB;
+// So much is looked at closely behind a page that may have been written; twice as much each time
+// that the next one follows at once.
+constexpr size_t kNear = 256 * kKiB;
 // Of a scan's answers, on the stack.
 constexpr size_t kBatch = 256;
 
@@ -225,9 +228,13 @@ uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn
   Region regions[kBatch];
   Pieces pieces(range, kAsked);
   for (Range piece; pieces.Next(&piece);) {
-    piece.lo = FirstUnprotected(tracker.pagemap, piece);
+    size_t near = kNear;
     while (piece.lo < piece.hi) {
-      Argument scan = ScanOf(piece, regions, kBatch);
+      const uintptr_t first = FirstUnprotected(tracker.pagemap, piece);
+      if (first >= piece.hi) break;
+      near = first == piece.lo ? 2 * near : kNear;
+      piece.lo = first;
+      Argument scan = ScanOf({first, Min<uintptr_t>(piece.hi, first + near)}, regions, kBatch);
       long n = ScanWritten(tracker.pagemap, &scan, rearm ? pagemap_scan::kProtect : 0);
       if (n < 0 && !rearm) n = ScanWrittenOrUntracked(tracker.pagemap, &scan);
       if (n < 0 || scan.walk_end <= piece.lo) {
