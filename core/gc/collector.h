@@ -104,6 +104,7 @@ class Collector {
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
   std::atomic<uint32_t> pace_{Cycle::kFree};   // Cycle::Pace
+  std::atomic<uint64_t> longest_hold_{0};      // nanoseconds
   std::atomic<uint32_t> throttled_{0};         // threads that wait so
   // What a thread asks of the leader, and waits for.
   enum Asked : uint32_t { kNothing, kMove, kBusy, kMoved, kNotMoved };

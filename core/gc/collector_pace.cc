@@ -9,6 +9,7 @@ namespace gcm {
 namespace {
 
 constexpr timespec kThrottle{0, 2'000'000};
+// Beside the time of two fetches of all that was written.
 constexpr uint64_t kLongestHold = 4 * clock::kMillisecond;
 
 }  // namespace
@@ -40,7 +41,7 @@ void Collector::Hold() {
 }
 
 void Collector::AwaitPace() {
-  const uint64_t until = clock::Now() + kLongestHold;
+  const uint64_t until = clock::Now() + longest_hold_.load(std::memory_order_relaxed);
   throttled_.fetch_add(1, std::memory_order_relaxed);
   for (uint64_t now; LeadsBeside() && (now = clock::Now()) < until;) {
     const timespec rest{0, static_cast<long>(until - now)};
@@ -52,6 +53,7 @@ void Collector::AwaitPace() {
 
 // Under the turn, by who leads.
 void Collector::SetPace(Cycle::Pace pace) {
+  longest_hold_.store(kLongestHold + 2 * cycle_.fetch_time(), std::memory_order_relaxed);
   const uint32_t before = pace_.exchange(pace, std::memory_order_relaxed);
   if (pace == before) return;
   // Every refill waits.

@@ -56,6 +56,8 @@ class Cycle {
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
   // While the program waits for the cycle, its processors are free for marking.
   void SetHurry(bool hurry) { hurry_ = hurry; }
+  // What a round takes to learn what was written: nanoseconds.
+  uint64_t fetch_time() const { return fetch_time_; }
   Pace pace() const { return held_ ? kHeld : outrun_ ? kSlowed : kFree; }
   // Moves pages of the heap, which nobody else touches meanwhile. By who leads the cycle.
   bool MovePages(Range from, uintptr_t to);
