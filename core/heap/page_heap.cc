@@ -97,6 +97,8 @@ void PageHeap::Absorb(Span* whole, Span* other, Range area) {
 // long enough the one where the most is resident. So what is too short alone is used, instead of
 // being given back, or lying about beside other pages that are taken now.
 Span* PageHeap::FindMixed(size_t pages) {
+  // What is larger may be larger than addresses are.
+  if (pages > resident_.pages() + released_.pages()) return nullptr;
   const size_t size = pages * kPageSize;
   Range best{};
   Span* whole = nullptr;

@@ -53,6 +53,19 @@ class MixedRuns : public testing::Test {
   Span* last_ = nullptr;
 };
 
+TEST_F(MixedRuns, WhatIsLargerThanAddressesIsNotFound) {
+  // A resident run with free ones on both sides.
+  Span* more = Allocate(4 * kEach + 1);
+  ASSERT_NE(more, nullptr);
+  heap_.Free(last_);
+  heap_.Free(more);
+  for (size_t pages = (size_t{1} << 48) / kPageSize; pages < SIZE_MAX / kPageSize; pages *= 2)
+    EXPECT_EQ(Allocate(pages + 1), nullptr) << pages;
+  Span* span = Allocate(4 * kEach);
+  ASSERT_NE(span, nullptr);
+  EXPECT_EQ(span->start, start_);
+}
+
 TEST_F(MixedRuns, AreTakenTogether) {
   const size_t released = heap_.Count().released_free_pages;
   Span* span = Allocate(3 * kEach);
