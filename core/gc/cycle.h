@@ -115,6 +115,7 @@ class Cycle {
   bool TrackExtents();
   uint64_t Writes() const;
   bool Arm(uint64_t deadline);
+  void ArmInUse(Range piece);
   bool Pass(uint64_t deadline);
   void ArmLarge();
   bool Round(uint64_t deadline, unsigned members, bool* complete);

@@ -11,6 +11,14 @@ namespace {
 constexpr size_t kPieceSize = 16 * kMiB;
 constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
+// Free pages between two that hold something are armed with them, up to so many.
+constexpr size_t kArmedGap = 16 * kPageSize;
+
+bool IsInUse(const Arena& arena, uintptr_t page) {
+  const Span* span = arena.SpanAround(page);
+  return span != nullptr && span->InUse();
+}
+
 struct Visit {
   Marker* marker;
   const Arena* arena;
@@ -31,14 +39,21 @@ void SetCards(const Arena& arena, Range run) {
 // Fetched is fetched: what there is no time for stays on the cards, with the rest of its batch.
 bool VisitDirty(void* data, Range run) {
   auto* v = static_cast<Visit*>(data);
-  v->pages += run.size() / kPageSize;
   if (v->late) {
+    v->pages += run.size() / kPageSize;
     SetCards(*v->arena, run);
     return false;
   }
   const uint64_t begin = clock::Now();
   for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi && !v->late;) {
-    page = v->marker->ScanDirty(page, run.hi);
+    const uintptr_t at = page;
+    if (!IsInUse(*v->arena, page)) {  // free, and so not armed before
+      page += kPageSize;
+      if (page < run.hi) continue;
+    } else {
+      page = v->marker->ScanDirty(page, run.hi);
+      v->pages += (page - at) / kPageSize;
+    }
     const uint64_t now = clock::Now();
     v->late = now >= v->deadline;
     if (v->late) SetCards(*v->arena, {page, run.hi});
@@ -87,10 +102,26 @@ bool Cycle::TrackExtents() {
   return true;
 }
 
+// What holds something. A free page counts as written until a round arms it, and is there to be
+// written: who allocates meanwhile need not fault for each.
+void Cycle::ArmInUse(Range piece) {
+  const Arena& arena = heap().pages().arena();
+  Range run{piece.lo, piece.lo};
+  for (uintptr_t page = piece.lo; page < piece.hi; page += kPageSize) {
+    if (!IsInUse(arena, page)) continue;
+    if (page - run.hi > kArmedGap) {
+      if (run.size() != 0) dirty_.Arm(run);
+      run.lo = page;
+    }
+    run.hi = page + kPageSize;
+  }
+  if (run.size() != 0) dirty_.Arm(run);
+}
+
 bool Cycle::Arm(uint64_t deadline) {
   if (piece_ == 0) TrackExtents();
   while (piece_ < PieceCount()) {
-    dirty_.Arm(Piece(piece_++));
+    ArmInUse(Piece(piece_++));
     if (clock::Now() >= deadline) return false;
   }
   return true;
