@@ -329,11 +329,12 @@ void Collector::Finish(bool done) {
   }
   record.heap_after = done ? heap().pages().in_use_pages() * kPageSize : record.heap_before;
   const bool counts = record.reason[0] == 'e' || record.reason[0] == 'g';
-  // A program that had to wait took less than it would have.
+  // A program that had to wait took less than it would have; one that stood still takes nothing.
   const uint64_t start = record.start + ledger().start_time();
   const uint64_t before = start - Min(start, last_cycle_.load(std::memory_order_relaxed));
   const uint64_t taken = heap().taken() - taken_before_ - record.taken;
-  record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
+  if (cycle_.concurrent())
+    record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
                    record.cpu, counts && done, record.reclaimed_bytes, record.taken,
                    end - last_cycle_.load(std::memory_order_relaxed),

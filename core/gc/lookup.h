@@ -13,6 +13,20 @@ GCM_INLINE void Marker::LookUp(uintptr_t word) {
   if (GCM_UNLIKELY(count_ >= kBatch)) SettleAll();
 }
 
+// A few words, of which none needs more than to be looked up; as ScanWords.
+GCM_INLINE void Marker::ScanShort(uintptr_t lo, uintptr_t hi) {
+  const uint32_t first = static_cast<uint32_t>(arena_->lo() >> 32);
+  const uint32_t span = static_cast<uint32_t>(arena_->used() >> 32) - first;
+  unsigned count = count_;
+  for (; lo < hi; lo += sizeof(uintptr_t)) {
+    const uintptr_t word = *PointerTo<const uintptr_t>(lo);
+    words_[count] = word;
+    count += static_cast<uint32_t>(word >> 32) - first <= span ? 1 : 0;
+  }
+  count_ = count;
+  if (GCM_UNLIKELY(count >= kBatch)) SettleAll();
+}
+
 // From the page's summary to the bit. False: it leads nowhere, or to a large block.
 GCM_INLINE bool Marker::Locate(uintptr_t word, const std::atomic<uint32_t>* summary, Found* found) {
   const uint32_t info = summary->load(std::memory_order_acquire);  // pairs with: SetInfo
@@ -37,11 +51,12 @@ GCM_INLINE void Marker::Settle(const Found& found) {
   if ((found.bits->load(std::memory_order_relaxed) & bit) != 0) return;
   // Before the look at whether the span waits. pairs with: OpenSpan
   if ((found.bits->fetch_or(bit, std::memory_order_seq_cst) & bit) != 0) return;
-  const uint32_t size = kSizeClasses.classes[found.size_class].size;
-  ++counts_.objects;
-  counts_.bytes += size;
-  if (GCM_UNLIKELY(!HasScannedBits(found.size_class)))
+  if (GCM_UNLIKELY(!HasScannedBits(found.size_class))) {
+    const uint32_t size = kSizeClasses.classes[found.size_class].size;
+    ++counts_.objects;  // all others: when they are scanned
+    counts_.bytes += size;
     return Push(found.start + uintptr_t{found.index} * size);
+  }
   // pairs with: OpenSpan
   if ((arena_->tables().Info(found.start).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;

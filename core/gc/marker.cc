@@ -14,15 +14,10 @@ namespace {
 
 // Entries of the lists: the address of a block, of a piece of a large one, or of a span's start.
 constexpr uintptr_t kPiece = 1, kSpan = 2, kTag = 3;
-constexpr size_t kPieceSize = 32 * kKiB;
-// A block that holds whole pages may be protected by the program at any moment; smaller ones share
-// theirs with others.
-constexpr size_t kReadByCopy = kPageSize;
-// A piece with the words across its ends: one system call.
-constexpr size_t kBufferSize = kPieceSize + kPageSize;
 // Between two looks at the clock, and at who has nothing to do: some 50 us where all is pointers. A
 // piece weighs as much as eight spans.
 constexpr unsigned kWeightBetweenLooks = 16, kWeightOfPiece = 8;
+constexpr size_t kShortRun = 128;  // not worth what it takes to look at many words at once
 constexpr size_t kLine = 64;
 constexpr size_t kLinesAhead = 8;  // of a run: the processor sees by itself how it goes on
 
@@ -110,16 +105,6 @@ void Marker::Push(uintptr_t entry) {
     marking_->overflowed.store(true, std::memory_order_relaxed);
 }
 
-bool Marker::Take(uintptr_t* entry) {
-  for (;;) {
-    if (stack_.Pop(entry, &marking_->pool)) return true;
-    if (queue_.Pop(entry, &marking_->pool)) return true;
-    if (count_ == 0 && first_run_ == last_run_) return false;
-    while (first_run_ != last_run_) ScanOldestRun();
-    SettleAll();
-  }
-}
-
 void Marker::ScanEntry(uintptr_t entry) {
   const uintptr_t address = entry & ~kTag;
   if ((entry & kSpan) != 0) {
@@ -129,6 +114,21 @@ void Marker::ScanEntry(uintptr_t entry) {
   } else {
     ScanRange(address, address + kSizeClasses.classes[0].size, kSizeClasses.classes[0].size);
   }
+}
+
+GCM_NO_SANITIZE void Marker::ScanOldestRun() {
+  const Run run = runs_[first_run_++ % kRuns];
+  if (GCM_LIKELY(plain_ && run.hi - run.lo <= kShortRun)) return ScanShort(run.lo, run.hi);
+  ScanRange(run.lo, run.hi, run.slot_size);
+}
+
+GCM_INLINE void Marker::OpenRun(uintptr_t lo, uintptr_t hi, size_t slot_size) {
+  __builtin_prefetch(PointerTo<char>(lo));
+  const uintptr_t ahead = Min(hi, lo + kLinesAhead * kLine);
+  for (uintptr_t line = RoundDown(lo, kLine) + kLine; line < ahead; line += kLine)
+    __builtin_prefetch(PointerTo<char>(line));
+  runs_[last_run_++ % kRuns] = {lo, hi, slot_size};
+  if (last_run_ - first_run_ > kRunsAhead) ScanOldestRun();
 }
 
 void Marker::OpenSpan(uintptr_t start) {
@@ -154,6 +154,9 @@ void Marker::OpenSpan(uintptr_t start) {
     fresh &= ~scanned.load(std::memory_order_relaxed);
     if (fresh == 0) continue;
     fresh &= ~scanned.fetch_or(fresh, std::memory_order_relaxed);
+    const auto blocks = static_cast<unsigned>(__builtin_popcountll(fresh));
+    counts_.objects += blocks;
+    counts_.bytes += uint64_t{blocks} * k.size;
     const uintptr_t base = start + w * uintptr_t{64} * k.size;
     for (; fresh != 0; fresh &= fresh - 1) {
       const uintptr_t block =
@@ -168,17 +171,14 @@ void Marker::OpenSpan(uintptr_t start) {
   if (lo != hi) OpenRun(lo, hi, k.size);
 }
 
-void Marker::OpenRun(uintptr_t lo, uintptr_t hi, size_t slot_size) {
-  const uintptr_t ahead = Min(hi, lo + kLinesAhead * kLine);
-  for (uintptr_t line = RoundDown(lo, kLine); line < ahead; line += kLine)
-    __builtin_prefetch(PointerTo<char>(line));
-  runs_[last_run_++ % kRuns] = {lo, hi, slot_size};
-  if (last_run_ - first_run_ > kRunsAhead) ScanOldestRun();
-}
-
-void Marker::ScanOldestRun() {
-  const Run run = runs_[first_run_++ % kRuns];
-  ScanRange(run.lo, run.hi, run.slot_size);
+bool Marker::Take(uintptr_t* entry) {
+  for (;;) {
+    if (stack_.Pop(entry, &marking_->pool)) return true;
+    if (queue_.Pop(entry, &marking_->pool)) return true;
+    if (count_ == 0 && first_run_ == last_run_) return false;
+    while (first_run_ != last_run_) ScanOldestRun();
+    SettleAll();
+  }
 }
 
 // Whole blocks of one span, or of a part of a large one.
@@ -195,79 +195,6 @@ void Marker::ScanRange(uintptr_t lo, uintptr_t hi, size_t slot_size) {
   }
   if (GCM_UNLIKELY(marking_->offsets) && slot_size <= kSizeClasses.classes[kClasses - 1].size) {
     for (; lo < hi; lo += slot_size) ScanOffsets(lo, Min(hi, lo + slot_size));
-  }
-}
-
-void Marker::ScanPiece(uintptr_t lo) {
-  if (Skips(Skip::large_blocks)) return;
-  const Span* span = arena_->SpanAround(lo);
-  if (span == nullptr || !span->InUse() || !span->large()) return;
-  // A block may have become shorter, and another one begin here.
-  const uintptr_t start = LoadRelaxed(&span->start);
-  const uintptr_t end = start + LoadRelaxed(&span->pages) * kPageSize;
-  if (lo < start || lo >= end) return;
-  ScanPart(lo, Min(end, lo + kPieceSize + sizeof(uintptr_t)));
-}
-
-// What is there of a part of a large block.
-void Marker::ScanPart(uintptr_t lo, uintptr_t hi) {
-  const ProtectedRanges& guarded = marking_->protected_ranges;
-  if (GCM_UNLIKELY(guarded.count != 0) && guarded.Overlaps({lo, hi})) {
-    if (!Skips(Skip::protected_blocks)) ScanProtected(lo, hi);
-    return;
-  }
-  ScanPresent(lo, hi);
-}
-
-// Reading a page that was never written would make the kernel map it.
-void Marker::ScanPresent(uintptr_t lo, uintptr_t hi) {
-  Range run{lo, hi};
-  const bool ask = pages_ != nullptr && pages_->ok();
-  if (ask) pages_->Forget();
-  for (Range rest{RoundDown(lo, memory::PageSize()), hi}; rest.lo < hi; rest.lo = run.hi) {
-    if (ask) {
-      if (!pages_->NextRun(rest, hi, &run)) return;
-      run.lo = Max(run.lo, lo);
-      run.hi = Min(run.hi, hi);
-    }
-    if (marking_->stopped) {
-      ScanWords(run.lo, run.hi);
-    } else {
-      ScanCopy(run.lo, run.hi);
-    }
-    if (!ask) return;
-  }
-}
-
-void Marker::ScanCopy(uintptr_t lo, uintptr_t hi) {
-  if (buffer_ == nullptr) return ScanWords(lo, hi);
-  const size_t page = memory::PageSize();
-  while (lo < hi) {
-    const size_t wanted = Min(hi - lo, kBufferSize);
-    // The other way round the kernel would look at what it knows of each page that is read, which
-    // is in no cache, instead of at the buffer's: that takes half as long again.
-    long n = ReadOwnMemoryDirectly(lo, buffer_, wanted);
-    if (n < 0) n = ReadOwnMemory(lo, buffer_, wanted);
-    if (n < 0) return ScanWords(lo, hi);
-    if (n == 0) {  // protected meanwhile: the stop will find it so
-      ScanProtected(lo, Min(hi, RoundDown(lo, page) + page));
-      lo = RoundDown(lo, page) + page;
-      continue;
-    }
-    const auto got = static_cast<size_t>(n);
-    ScanWords(AddressOf(buffer_), AddressOf(buffer_) + got);
-    lo += got > 8 && lo + got < hi ? got - 8 : got;
-  }
-}
-
-void Marker::ScanProtected(uintptr_t lo, uintptr_t hi) {
-  ProtectedMemory memory;
-  uintptr_t buffer[64];
-  for (uintptr_t at = lo; at < hi;) {
-    long n = memory.Read(at, buffer, Min<size_t>(sizeof(buffer), hi - at));
-    if (n <= 0) return;
-    ScanWords(AddressOf(buffer), AddressOf(buffer) + static_cast<size_t>(n));
-    at += static_cast<size_t>(n);
   }
 }
 
@@ -364,6 +291,8 @@ void Marker::ShareSurplus() {
 }
 
 bool Marker::Drain(uint64_t deadline) {
+  plain_ = stride_ == 8 && !marking_->offsets && !marking_->shifted &&
+           marking_->checkmark == nullptr && marking_->protected_ranges.count == 0;
   uintptr_t entry;
   for (unsigned weight = 0;;) {
     if (!Take(&entry)) {

@@ -103,6 +103,13 @@ class Marker {
     size_t slot_size;
   };
   static constexpr unsigned kBatch = 64, kMostAtOnce = 16;
+  // What is scanned in one step of a large block.
+  static constexpr size_t kPieceSize = 32 * kKiB;
+  // A block that holds whole pages may be protected by the program at any moment; smaller ones
+  // share theirs with others.
+  static constexpr size_t kReadByCopy = kPageSize;
+  // A piece with the words across its ends: one system call.
+  static constexpr size_t kBufferSize = kPieceSize + kPageSize;
   static constexpr unsigned kRuns = 32, kRunsAhead = 16;
 
   void LookUp(uintptr_t word);
@@ -119,6 +126,7 @@ class Marker {
   void ScanOldestRun();
   void ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range within);
   void ScanRange(uintptr_t lo, uintptr_t hi, size_t slot_size);
+  void ScanShort(uintptr_t lo, uintptr_t hi);
   void ScanPiece(uintptr_t lo);
   void ScanCopy(uintptr_t lo, uintptr_t hi);
   void ScanShifted(uintptr_t lo, uintptr_t hi, size_t step);
@@ -131,6 +139,7 @@ class Marker {
   Marking* marking_ = nullptr;
   PageMap* pages_ = nullptr;
   unsigned stride_ = 8;
+  bool plain_ = false;  // while draining: small blocks hold words to look up, and no more
   unsigned count_ = 0;  // words that wait
   uintptr_t words_[kBatch + kMostAtOnce];
   const std::atomic<uint32_t>* summaries_[kBatch + kMostAtOnce];
