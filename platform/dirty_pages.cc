@@ -193,6 +193,11 @@ void DirtyPages::Untrack(Range range) {
   }
 }
 
+void DirtyPages::UntrackEmpty(Range range) {
+  if (source_ == DirtySource::kUffd) return dirty_uffd::UntrackEmpty(tracker_, range);
+  Untrack(range);
+}
+
 bool DirtyPages::Arm(Range range) {
 #ifdef GCM_TEST_HOOKS
   if (Skips(Skip::rearm)) g_forgotten.Remove(range);

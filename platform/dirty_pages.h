@@ -71,6 +71,8 @@ class DirtyPages {
   bool Track(Range range);
   // No longer tracked; what was armed is written without a fault again.
   void Untrack(Range range);
+  // The same in one step, for gigabytes that are reserved and hold no page.
+  void UntrackEmpty(Range range);
 
   // Every present page of the range is clean from here on. In bounded pieces, so that the program
   // waits for none of them long. False: it cannot be armed, and Fetch will report it all.

@@ -206,6 +206,10 @@ bool Track(const Tracker& tracker, Range range) {
 
 void Untrack(const Tracker& tracker, Range range) { Change(tracker, range, Unregister); }
 
+void UntrackEmpty(const Tracker& tracker, Range range) {
+  if (tracker.HasFd() && !Unregister(tracker.fd, range)) Untrack(tracker, range);
+}
+
 bool Arm(const Tracker& tracker, Range range) {
   if (!tracker.HasFd() || !tracker.HasPagemap()) return false;
   Pieces pieces(range, kArmed);

@@ -18,6 +18,7 @@ bool Prove(const dirty::Tracker& tracker);
 
 bool Track(const dirty::Tracker& tracker, Range range);
 void Untrack(const dirty::Tracker& tracker, Range range);
+void UntrackEmpty(const dirty::Tracker& tracker, Range range);
 bool Arm(const dirty::Tracker& tracker, Range range);
 void Disarm(const dirty::Tracker& tracker, Range range);
 uintptr_t Fetch(const dirty::Tracker& tracker, Range range, bool rearm, dirty::Visit fn,

@@ -243,9 +243,9 @@ bool Cycle::Untrack(uint64_t deadline) {
     dirty_.Untrack(Piece(piece_++));
     if (clock::Now() >= deadline) return false;
   }
-  for (size_t i = 0; i < arena.extent_count(); ++i) {  // what is reserved only
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
     if (arena.extent(i).ready < arena.extent(i).end)
-      dirty_.Untrack({arena.extent(i).ready, arena.extent(i).end});
+      dirty_.UntrackEmpty({arena.extent(i).ready, arena.extent(i).end});
   }
   for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
   tracked_bytes_ = 0;
