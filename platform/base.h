@@ -14,6 +14,8 @@
 // One TLS model for the whole library: a preloaded object has room in the static TLS block, and
 // any other model may allocate on first use.
 #define GCM_TLS __attribute__((tls_model("initial-exec"))) thread_local
+// Of a variable, where it is declared: it is the library's own, and so accessed directly.
+#define GCM_HIDDEN __attribute__((visibility("hidden")))
 // For functions that read memory they do not own (conservative scanning of stacks and globals).
 #define GCM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 // Keeps `p` in a register or on the stack up to this point, where a conservative scan finds it.
@@ -91,6 +93,16 @@ GCM_INLINE void FlipBits(uint64_t* p, uint64_t bits) {
   __atomic_fetch_xor(p, bits, __ATOMIC_RELEASE);  // pairs with: what its callers name
 #endif
 }
+// As FlipBits; true when no bit of the word is set any more.
+GCM_INLINE bool FlipBitsToZero(uint64_t* p, uint64_t bits) {
+#if defined(__x86_64__) && !GCM_TSAN
+  bool zero;
+  asm volatile("xorq %2, %0" : "+m"(*p), "=@ccz"(zero) : "r"(bits) : "memory");
+  return zero;
+#else
+  return (__atomic_fetch_xor(p, bits, __ATOMIC_RELEASE) ^ bits) == 0;  // pairs with: as FlipBits
+#endif
+}
 GCM_INLINE bool HasBits(const uint64_t* p, uint64_t bits) {
 #if defined(__x86_64__) && !GCM_TSAN
   bool any;
@@ -109,6 +121,16 @@ GCM_INLINE uint64_t BitOf(uint64_t& index) {
   return bit;
 #else
   return uint64_t{1} << index % 64;
+#endif
+}
+// The halves of a product, of which one factor need not be in a register.
+GCM_INLINE void Multiply(uint64_t a, const uint64_t* b, uint64_t* high, uint64_t* low) {
+#if defined(__x86_64__)
+  asm("mulq %3" : "=d"(*high), "=a"(*low) : "1"(a), "m"(*b) : "cc");
+#else
+  const auto product = static_cast<unsigned __int128>(a) * *b;
+  *high = static_cast<uint64_t>(product >> 64);
+  *low = static_cast<uint64_t>(product);
 #endif
 }
 GCM_INLINE void IncrementRelaxed(uint64_t* p) {

@@ -8,7 +8,8 @@
 //    block as free, as kept here or as reachable.
 //  - What a bin keeps has neither its live nor its free bit, is of a span of this cache, and counts
 //    as marked when a cycle ends (BlackenCurrent): nobody else takes it for a block, for garbage,
-//    or for free.
+//    or for free. But the last one has its live bit for a moment before it leaves: from then on it
+//    is the program's, and whoever empties the bin leaves it so.
 //  - What other threads read of a bin, to find that it is not theirs, never changes and has a cache
 //    line of its own: their looks do not take the rest from the thread that has it.
 //  - An entry has room for a block of the cache that it names, and of no other. The one behind the
@@ -21,7 +22,7 @@ namespace gcm {
 
 // The calling thread's cache; never null. A thread that has none yet has the empty one, which has
 // nothing at hand and owns no span. Set by SetThreadCache only.
-extern constinit GCM_TLS ThreadCache* t_cache;
+extern GCM_HIDDEN constinit GCM_TLS ThreadCache* t_cache;
 
 // A block that was freed, and its live bit: the word, and the bit in it.
 struct CachedBlock {
@@ -32,32 +33,33 @@ struct CachedBlock {
 };
 
 struct alignas(64) Bin {
-  const ThreadCache* cache;      // whose this is; null before the first use
-  uint32_t reciprocal;           // of the class
+  const ThreadCache* cache;  // whose this is; null before the first use
+  // Of the class, as in SizeClass, but a 64-bit fraction: so the index is a half of the product.
+  uint64_t reciprocal;
   uint32_t size;                 // of a slot
   alignas(64) CachedBlock* top;  // the lowest entry that holds no block; null before the first use
   uint64_t* word;                // the cursor; null: there is none
   uint64_t* live;                // the live bits beside it
   uintptr_t base;                // address of the slot of bit 0
   uint64_t freed;                // blocks, since the start
-  // Behind it: an entry of zeros, entries with room, and one without.
+  // Behind it: the entry that stands for none, entries with room, and one without.
 
   CachedBlock* Entries() { return PointerTo<CachedBlock>(AddressOf(this) + sizeof(Bin)) + 1; }
   static constexpr size_t BytesFor(size_t entries) {
     return RoundUp(sizeof(Bin) + (entries + 2) * sizeof(CachedBlock), 64);
   }
 
-  // The block that was freed last. nullptr: none is at hand.
+  // The block that was freed last. nullptr: none is at hand. Then the entry is the one whose word
+  // and bit are nothing, and stay so: what is left is a word without a bit, as of no block.
   GCM_INLINE void* Pop() {
     CachedBlock* last = LoadRelaxed(&top) - 1;
     uintptr_t block = last->block;
-    if (GCM_UNLIKELY(block == 0)) return nullptr;
     uint64_t* live_word = last->word;
     const uint64_t bit = last->bit;
     GCM_KEEP_RESULT(block);  // all of the entry first: a handler may free into its place
-    if (block == 0) __builtin_unreachable();
+    if (GCM_UNLIKELY(FlipBitsToZero(live_word, bit))) return nullptr;
     StoreRelaxed(&top, last);
-    FlipBits(live_word, bit);
+    if (block == 0) __builtin_unreachable();
     return PointerTo(block);
   }
 
@@ -76,9 +78,9 @@ struct alignas(64) Bin {
   // Where the live bit of the block at p is, of a span of this cache. False: there is no block.
   GCM_INLINE bool Find(Span* span, void* p, uint64_t** live_word, uint64_t* bit) const {
     const uint32_t offset = static_cast<uint32_t>(AddressOf(p)) - span->start_low;
-    const uint64_t product = uint64_t{offset} * reciprocal;
-    if (GCM_UNLIKELY(static_cast<uint32_t>(product) >= reciprocal)) return false;
-    uint64_t index = product >> 32;
+    uint64_t index, fraction;
+    Multiply(offset, &reciprocal, &index, &fraction);
+    if (GCM_UNLIKELY(fraction >= LoadOperand(&reciprocal))) return false;
     *bit = BitOf(index);
     *live_word = span->live_bits() + index / 64;
     return GCM_LIKELY(HasBits(*live_word, *bit));
@@ -115,9 +117,9 @@ static_assert(sizeof(Bin) == 128 && sizeof(CachedBlock) == 32);
 // A bin that has nothing at hand and room for nothing.
 struct EmptyBin {
   Bin bin{nullptr, 0, 0, wall + 1, nullptr, nullptr, 0, 0};
-  CachedBlock wall[2]{};
+  CachedBlock wall[2]{{0, &wall[0].bit, 0, nullptr}, {}};
 };
-extern constinit EmptyBin g_no_bin;
+extern GCM_HIDDEN constinit EmptyBin g_no_bin;
 
 // Where the bins of a cache are, by class.
 struct BinPlaces {
@@ -141,6 +143,6 @@ struct Bins {
     for (Bin*& bin : of) bin = &g_no_bin.bin;
   }
 };
-extern constinit GCM_TLS Bins t_bins;
+extern GCM_HIDDEN constinit GCM_TLS Bins t_bins;
 
 }  // namespace gcm

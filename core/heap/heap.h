@@ -181,7 +181,7 @@ class Heap {
 };
 
 // The process's heap: constant-initialised, never destroyed.
-extern Heap g_heap;
+extern GCM_HIDDEN Heap g_heap;
 GCM_INLINE Heap& heap() { return g_heap; }
 
 GCM_INLINE void Heap::Free(void* p, const char* function) {

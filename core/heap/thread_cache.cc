@@ -49,10 +49,11 @@ void ThreadCache::PrepareBin(unsigned size_class) {
   Bin& b = bin(size_class);
   if (b.cache == this) return;
   const SizeClass& k = kSizeClasses.classes[size_class];
-  b.reciprocal = k.reciprocal;
+  b.reciprocal = ~uint64_t{0} / k.size + 1;
   b.size = k.size;
   b.cache = this;
   for (unsigned i = 0; i < k.cached; ++i) b.Entries()[i].room = this;
+  b.Entries()[-1].word = &b.Entries()[-1].bit;
   b.top = b.Entries();
   if (t_cache != this) return;
   for (size_t row = 0; row < kQuickRows; ++row) {
@@ -200,6 +201,7 @@ void ThreadCache::FlushCached(bool relist) {
     Bin& b = bin(c);
     for (; b.top > b.Entries(); StoreRelaxed(&b.top, b.top - 1)) {
       const CachedBlock& last = b.top[-1];
+      if (HasBits(last.word, last.bit)) continue;  // on its way to the program
       Span* span = heap().pages().arena().SpanOf(last.block);
       FlipBits(span->free_bits() + (last.word - span->live_bits()), last.bit);
       if (relist) NoteFreed(span);

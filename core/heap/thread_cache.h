@@ -158,7 +158,7 @@ class alignas(64) ThreadCache {
   ThreadCache* next_ = nullptr;
 };
 
-extern ThreadCache g_empty_cache;
+extern GCM_HIDDEN ThreadCache g_empty_cache;
 // Gives the calling thread a cache, or the empty one.
 void SetThreadCache(ThreadCache* cache);
 
