@@ -1,5 +1,6 @@
 #include "platform/memory_map.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -128,11 +129,22 @@ class PageMapTest : public testing::Test {
   }
 };
 
+// Some kernels give a page of its own to who reads one that was never written.
+bool IsZeroPage(uintptr_t address) {
+  const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  uint64_t entry = 0;
+  const bool read = pread(fd, &entry, sizeof(entry), static_cast<off_t>(address / memory::PageSize() * 8)) == 8;
+  close(fd);
+  constexpr uint64_t kExclusive = uint64_t{1} << 56;
+  return read && (entry & kExclusive) == 0;
+}
+
 TEST_F(PageMapTest, UntouchedAndReadPagesHoldNothing) {
   Range all{at_, at_ + kPages * page_};
   EXPECT_EQ(Asked(all, false), std::vector<bool>(kPages));
   volatile char sum = 0;
   for (size_t i = 0; i < kPages; i += 3) sum = sum + *PointerTo<volatile char>(at_ + i * page_);
+  if (!IsZeroPage(at_)) GTEST_SKIP() << "this kernel has no zero page";
   EXPECT_EQ(Asked(all, true), std::vector<bool>(kPages)) << "the zero page is no data";
 }
 
