@@ -10,6 +10,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cycles
 import environment
 import harness
 import programs
@@ -25,7 +26,7 @@ def main():
     harness.Setting.bin = os.path.abspath(arguments.bin)
     if not os.path.exists(harness.Setting.lib):
         sys.exit("no library at " + arguments.lib)
-    sys.exit(harness.run_all([environment, programs], arguments.names))
+    sys.exit(harness.run_all([cycles, environment, programs], arguments.names))
 
 
 if __name__ == "__main__":
