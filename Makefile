@@ -49,7 +49,13 @@ $(BUILD)/preload/new.o: LANGUAGE := -std=c++20 -fno-rtti -fexceptions
 LANGUAGE := -std=c++20 -fno-rtti -fno-exceptions
 # The fast paths: a frame would be a tenth of their instructions.
 $(BUILD)/preload/malloc.o $(BUILD)/preload/new.o: FRAME := -fomit-frame-pointer
-$(BUILD)/platform/%.o $(BUILD)/core/%.o $(BUILD)/preload/%.o: FLAGS_HERE = $(LANGUAGE) $(FLAGS) $(FRAME)
+# What runs seldom, or waits for the system: each page of code that is there is memory of every small process.
+SELDOM := $(filter-out preload/malloc.cc preload/new.cc,$(PRELOAD)) $(wildcard core/report/*.cc core/base/options.cc) \
+  $(addprefix core/gc/,checkmark.cc collector.cc kernel_values.cc roots.cc world.cc) $(filter-out platform/dirty_uffd.cc,$(wildcard platform/*.cc))
+SMALL_release := -Os
+SMALL_hooks := -Os
+$(SELDOM:%.cc=$(BUILD)/%.o): SMALL = $(SMALL_$(CONFIG))
+$(BUILD)/platform/%.o $(BUILD)/core/%.o $(BUILD)/preload/%.o: FLAGS_HERE = $(LANGUAGE) $(FLAGS) $(FRAME) $(SMALL)
 $(BUILD)/platform/%.o: platform/%.cc
 	@mkdir -p $(@D)
 	@$(CXX) $(FLAGS_HERE) -MMD -MP -c $< -o $@

@@ -1,5 +1,7 @@
 #include "core/gc/pacer.h"
 
+#include "platform/clock.h"
+
 namespace gcm {
 namespace {
 
@@ -11,8 +13,9 @@ constexpr uint64_t kLeastGrowth = 64 * kKiB;  // even with percent 0: progress b
 constexpr uint64_t kLargeHeap = 256 * kMiB;
 constexpr uint64_t kLeastShare = 64;  // of its growth, for a heap that is beyond its goal
 constexpr uint64_t kAskAgain = 256 * kKiB;
-constexpr uint64_t kEarlyShare = 32;  // early cycles may use 1/32 of the time
-constexpr uint64_t kLimitShare = 2;   // cycles at the limit half of it
+constexpr uint64_t kEarlyShare = 32;                       // early cycles may use 1/32 of the time
+constexpr uint64_t kFirstCycle = 2 * clock::kMillisecond;  // with what it needs and makes
+constexpr uint64_t kLimitShare = 2;                        // cycles at the limit half of it
 constexpr unsigned kMaxBackoff = 12;
 
 uint64_t Add(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
@@ -77,7 +80,7 @@ Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
   } else if (taken >= SlotsToTake(in_use)) {
     taken_at_start_ = taken;
     return Verdict::kGrowth;
-  } else if (in_use >= early_goal_ && spent_ <= elapsed / kEarlyShare) {
+  } else if (in_use >= early_goal_ && Max(spent_, kFirstCycle) <= elapsed / kEarlyShare) {
     return Verdict::kEarly;
   }
   taken_trigger_ = SlotsToTake(in_use);

@@ -92,13 +92,22 @@ TEST(Pacer, LimitDoesNotCollectWithoutEnd) {
 TEST(Pacer, EarlyCyclesKeepToTheirShareOfTime) {
   Pacer pacer;
   pacer.Begin(0);
-  pacer.Finished(After(60 * kMiB, 50 * kMiB, 0, 1'000'000, false));
+  pacer.Finished(After(60 * kMiB, 50 * kMiB, 0, 3'000'000, false));
   uint64_t early = pacer.trigger();
   EXPECT_EQ(early, 60 * kMiB) << "a fifth more";
-  EXPECT_EQ(pacer.Due(early, 31'999'999), Verdict::kNo) << "the cycle took more than 1/32";
+  EXPECT_EQ(pacer.Due(early, 95'999'999), Verdict::kNo) << "the cycle took more than 1/32";
   EXPECT_GT(pacer.trigger(), early) << "asked again a little later";
   EXPECT_LE(pacer.trigger(), pacer.goal());
-  EXPECT_EQ(pacer.Due(pacer.trigger(), 32'000'000), Verdict::kEarly);
+  EXPECT_EQ(pacer.Due(pacer.trigger(), 96'000'000), Verdict::kEarly);
+}
+
+TEST(Pacer, TheFirstEarlyCycleWaitsForItsShareOfTime) {
+  Pacer pacer;
+  pacer.Begin(100 * kKiB);
+  const uint64_t early = pacer.trigger();
+  EXPECT_EQ(pacer.Due(early, 63'999'999), Verdict::kNo) << "most programs end before";
+  EXPECT_EQ(pacer.Due(pacer.trigger(), 64'000'000), Verdict::kEarly);
+  EXPECT_EQ(pacer.Due(100 * kKiB + 4 * kMiB, 1'000'000), Verdict::kGrowth) << "what grows does not wait";
 }
 
 TEST(Pacer, EarlyCyclesNeedHalfAMebibyte) {
