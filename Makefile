@@ -68,7 +68,7 @@ $(BUILD)/preload/%.o: preload/%.cc
 
 LINK_SO = $(CXX) -shared $(filter %.o,$^) $(UNWIND) -nodefaultlibs -lgcc -lc \
   -Wl,-soname,libgcmalloc.so.1 -Wl,--exclude-libs,ALL \
-  -Wl,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete,-T,preload/order.ld
+  -Wl,-z,max-page-size=65536,-z,defs,-z,now,-z,relro,-z,initfirst,-z,nodelete,-T,preload/order.ld
 $(SO): $(ALL_OBJECTS) preload/order.ld
 	@$(LINK_SO) -o $@.$(VERSION)
 	@ln -sf libgcmalloc.so.$(VERSION) $@.1

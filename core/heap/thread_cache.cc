@@ -35,12 +35,12 @@ void Unstoppable::Park(ThreadCache* cache) {
 }
 
 void SetThreadCache(ThreadCache* cache) {
-  const bool none = cache == &g_empty_cache;
   // What goes, first: nobody else is to have these bins while the thread may still use them.
-  if (none) t_cache = cache;
+  if (cache == &g_empty_cache) t_cache = cache;
   for (size_t row = 0; row < kQuickRows; ++row) {
-    Bin* bin = none ? nullptr : &cache->bin(ClassOfRow(row));
-    t_bins.of[row] = none || bin->cache == nullptr ? &g_no_bin.bin : bin;
+    // Of a cache without any they are not looked for: its pages were never touched.
+    Bin* bin = cache->any_bin_ ? &cache->bin(ClassOfRow(row)) : nullptr;
+    t_bins.of[row] = bin == nullptr || bin->cache == nullptr ? &g_no_bin.bin : bin;
   }
   t_cache = cache;
 }
@@ -54,6 +54,7 @@ void ThreadCache::PrepareBin(unsigned size_class) {
   b.cache = this;
   for (unsigned i = 0; i < k.cached; ++i) b.Entries()[i].room = this;
   b.Entries()[-1].word = &b.Entries()[-1].bit;
+  any_bin_ = true;
   b.top = b.Entries();
   if (t_cache != this) return;
   for (size_t row = 0; row < kQuickRows; ++row) {

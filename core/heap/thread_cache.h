@@ -27,6 +27,9 @@ namespace gcm {
 
 class Sweeper;
 
+// Gives the calling thread a cache, or the empty one.
+void SetThreadCache(ThreadCache* cache);
+
 class alignas(64) ThreadCache {
  public:
   // Empty, all zeros: bins are prepared when they are used first, and not looked into before.
@@ -106,6 +109,7 @@ class alignas(64) ThreadCache {
   friend class CacheRegistry;
   friend class CriticalSection;
   friend class Heap;
+  friend void SetThreadCache(ThreadCache* cache);
   friend class Unstoppable;
 
   struct ClassLists {
@@ -155,12 +159,11 @@ class alignas(64) ThreadCache {
   int tid_ = 0;
   uintptr_t thread_pointer_ = 0;
   bool live_ = false;
+  bool any_bin_ = false;  // one was prepared, ever
   ThreadCache* next_ = nullptr;
 };
 
 extern GCM_HIDDEN ThreadCache g_empty_cache;
-// Gives the calling thread a cache, or the empty one.
-void SetThreadCache(ThreadCache* cache);
 
 // The thread is not stopped between construction and destruction: a stop that is asked for
 // meanwhile happens at the end. What takes a lock of the heap does so inside of one. With the empty
