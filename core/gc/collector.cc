@@ -260,7 +260,7 @@ void Collector::LeadToEnd() {
     lock_.Unlock();
     const uint64_t now = clock::Now();
     if (outcome_ == Cycle::Outcome::kWaits && cycle_.wait_until() > now) {
-      clock::Sleep(cycle_.wait_until() - now);
+      world().Rest(cycle_.wait_until() - now);
     }
     // Whoever waits for the turn gets it first.
     for (int i = 0; i < 100 && wanted_.load(std::memory_order_relaxed) != 0; ++i) {

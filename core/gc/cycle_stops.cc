@@ -29,12 +29,20 @@ constexpr unsigned kMostSlices = 2000;
 constexpr unsigned kDescriptors = 4;
 constexpr unsigned kMostFailures = 12;
 constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
+// With threads that do not stop at once. They tell when they could: only the last attempt waits.
+constexpr uint64_t kPatience = 2 * clock::kMillisecond;
 
 }  // namespace
 
 bool Cycle::Stop() {
   const uint64_t begin = clock::Now();
-  if (!world().Stop(&why_)) return false;
+  const bool waits = !OwnThread::IsHere() || failures_ == kMostFailures;
+  if (!world().Stop(&why_, waits ? World::kMostPatience : kPatience)) {
+    const uint64_t pause = clock::Now() - begin;
+    record_.AddPause(pause);
+    ledger().AddPause(pause);
+    return false;
+  }
   why_ = nullptr;
   failures_ = 0;
   stopped_at_ = begin;

@@ -16,19 +16,24 @@
 namespace gcm {
 namespace {
 
-constexpr uint64_t kPatience = clock::kSecond;
 // For threads that cannot take the signal: they block it, or wait where nothing interrupts them.
 constexpr uint64_t kPatienceWithTheDeaf = clock::kSecond / 4;
 // Of processor time: more than any section of ours takes that blocks all signals.
 constexpr uint64_t kShortSections = clock::kSecond / 50;
 constexpr uint64_t kPatienceWithFiles = clock::kSecond / 50;
 constexpr uint64_t kFirstLook = clock::kSecond / 1000;
+constexpr char kNotInTime[] = "a thread did not stop in time";
 constexpr size_t kRedZone = 128;
+// How long a thread that was late waits for the next stop, and in looks at its entry from then on.
+constexpr timespec kAwaited{0, 1'000'000};
+constexpr unsigned kLooks = 1000;
 
 // Shared with the handlers. The epoch is odd while the world is to be stopped.
 constinit ThreadTable g_threads;
 std::atomic<uint32_t> g_epoch{0};
 std::atomic<uint32_t> g_stopped{0};  // wakes the stopper
+std::atomic<uint32_t> g_late{0};  // threads that have heard of a stop that had not waited for them
+std::atomic<bool> g_awaits{false};  // there is such a thread
 
 // The stopper waits no longer for the thread. False: it has stopped after all.
 bool Unclaim(ThreadRecord* record, uint32_t epoch) {
@@ -58,11 +63,12 @@ bool IsDeaf(int tid, char state, uint64_t cpu_before) {
 }
 
 // Reports the calling thread as stopped and waits until the epoch is over. All signals are blocked.
-void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
+// False: the stop does not wait for it, or not yet.
+bool WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
   ThreadRecord* record = g_threads.Find(process::ThreadId());
   // The claim fails too for a second signal, which may reach a thread that has parked at the end
   // of a section.
-  if (record == nullptr || !record->Claim(epoch)) return;
+  if (record == nullptr || !record->Claim(epoch)) return false;
   record->Fill({record->tid.load(std::memory_order_relaxed), sp,
                 AddressOf(__builtin_thread_pointer()), saved});
   record->MarkStopped(epoch);
@@ -70,6 +76,22 @@ void WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
   FutexWake(&g_stopped, 1);
   // pairs with: the release in Start
   while (g_epoch.load(std::memory_order_acquire) == epoch) FutexWait(&g_epoch, epoch);
+  return true;
+}
+
+// The thread hears of a stop that is over. It stays until the next one, or it would be too late
+// again: in calls as long as the one before.
+void AwaitNextStop(uint32_t epoch, const SignalFrame& frame) {
+  if (!g_awaits.load(std::memory_order_relaxed) || Unstoppable::IsInside()) return;
+  g_late.fetch_add(1, std::memory_order_relaxed);
+  FutexWake(&g_late, 1);
+  FutexWait(&g_epoch, epoch, &kAwaited);
+  epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
+  for (unsigned i = 0; i < kLooks && (epoch & 1) != 0; ++i) {
+    if (WaitOut(epoch, frame.sp - kRedZone, frame.saved)) return;
+    Syscall(SYS_sched_yield);
+    if (g_epoch.load(std::memory_order_relaxed) != epoch) return;
+  }
 }
 
 // At the end of a critical section during which the signal came.
@@ -84,7 +106,7 @@ void ParkHere() {
 
 void OnStop(const SignalFrame& frame) {
   uint32_t epoch = g_epoch.load(std::memory_order_acquire);  // pairs with: Stop
-  if ((epoch & 1) == 0) return;                              // late: that stop is over
+  if ((epoch & 1) == 0) return AwaitNextStop(epoch, frame);
   if (Unstoppable::Defer()) return;
   WaitOut(epoch, frame.sp - kRedZone, frame.saved);
 }
@@ -251,7 +273,7 @@ void World::GiveUp(uint32_t epoch) {
   }
 }
 
-bool World::AwaitStopped(const char** why) {
+bool World::AwaitStopped(const char** why, uint64_t patience) {
   const uint32_t epoch = g_epoch.load(std::memory_order_relaxed);
   const uint64_t begin = clock::Now();
   uint64_t look = kFirstLook, cpu_before = 0;
@@ -260,8 +282,8 @@ bool World::AwaitStopped(const char** why) {
     const uint32_t seen = g_stopped.load(std::memory_order_relaxed);
     while (first < g_threads.count() && g_threads.at(first).StoppedIn(epoch)) ++first;
     if (first == g_threads.count()) return true;
-    const timespec patience{0, static_cast<long>(look)};
-    if (FutexWait(&g_stopped, seen, &patience) != -ETIMEDOUT) continue;
+    const timespec rest{0, static_cast<long>(Min(look, patience))};
+    if (FutexWait(&g_stopped, seen, &rest) != -ETIMEDOUT) continue;
     look = Min(2 * look, 16 * kFirstLook);
     // It takes long: has the thread ended, does it wait published, can it not hear, or does
     // somebody else have our signal? A file of /proc is asked last: the program runs.
@@ -274,6 +296,10 @@ bool World::AwaitStopped(const char** why) {
     }
     if (may_hold_ && HoldLate(&missing)) continue;
     if (watched != tid) cpu_before = clock::ThreadCpu(watched = tid);
+    if (waited >= patience && patience < kPatienceWithTheDeaf) {
+      *why = kNotInTime;
+      return false;
+    }
     if (waited < kPatienceWithFiles) continue;
     const char state = process::ThreadState(tid);
     if (state == 0 || state == 'Z' || state == 'X') {
@@ -284,8 +310,8 @@ bool World::AwaitStopped(const char** why) {
       *why = state == 'R' ? "a thread blocks all signals by a system call of its own"
                           : "a thread waits in the kernel where no signal reaches it";
       return false;
-    } else if (waited > kPatience) {
-      *why = "a thread did not stop in time";
+    } else if (waited > patience) {
+      *why = kNotInTime;
       return false;
     } else if (stop_signal::kMayBeLost || !stop_signal::IsInstalled()) {
       if (!stop_signal::IsInstalled()) stop_signal::Install(OnStop);
@@ -296,16 +322,19 @@ bool World::AwaitStopped(const char** why) {
 
 bool World::Fail(const char** why, const char* what) {
   if (*why == nullptr) *why = what;
+  late_before_ = g_late.load(std::memory_order_relaxed);
+  g_awaits.store(true, std::memory_order_relaxed);
   Start();
   return false;
 }
 
-bool World::Stop(const char** why) {
+bool World::Stop(const char** why, uint64_t patience) {
   *why = nullptr;
   self_ = process::ThreadId();
   may_hold_ = false;
   g_threads.Clear();
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
+  if (g_awaits.exchange(false, std::memory_order_relaxed)) FutexWake(&g_epoch, INT32_MAX);
   // While there is one thread, nobody else can make a second one: no handler is installed.
   if (!OwnThread::IsHere() && process::ThreadCount() == 1) return true;
   Unstoppable::park.store(ParkHere, std::memory_order_relaxed);
@@ -315,7 +344,7 @@ bool World::Stop(const char** why) {
   may_hold_ = stop_signal::OnlyHandler(trampoline_);
   if (may_hold_ && !HoldPublished(why)) return Fail(why, "");
   for (bool found_new = true, found_sharers = false; found_new || found_sharers;) {
-    if (!StopNewThreads(&found_new, why) || !AwaitStopped(why) ||
+    if (!StopNewThreads(&found_new, why) || !AwaitStopped(why, patience) ||
         !SignalSharers(&found_sharers, why)) {
       GiveUp(g_epoch.load(std::memory_order_relaxed));
       return Fail(why, "the threads cannot be enumerated");
@@ -334,7 +363,20 @@ void World::Start() {
   FutexWake(&g_epoch, INT32_MAX);
 }
 
+void World::Rest(uint64_t nanoseconds) {
+  const uint64_t until = clock::Now() + nanoseconds;
+  const bool awaits = g_awaits.load(std::memory_order_relaxed);
+  for (uint64_t now; (now = clock::Now()) < until;) {
+    const uint32_t late = g_late.load(std::memory_order_relaxed);
+    if (awaits && late != late_before_) return;
+    const timespec rest{static_cast<time_t>((until - now) / clock::kSecond),
+                        static_cast<long>((until - now) % clock::kSecond)};
+    FutexWait(&g_late, late, &rest);
+  }
+}
+
 void World::AfterForkInChild() {
+  g_awaits.store(false, std::memory_order_relaxed);
   leader_ended_ = false;
   g_threads.Clear();
   uint32_t epoch = g_epoch.load(std::memory_order_relaxed);

@@ -7,21 +7,32 @@
 // it pass. Ours are told from glibc's by a cookie; glibc's own go on to its handler. What the
 // signal interrupts goes on (platform/interrupted_call.h).
 //
+// Who leads a stop waits for no thread longer than he is patient: the others stand still meanwhile,
+// and a thread may copy a file of a gigabyte within one call of the kernel's. Such a one hears of
+// the stop afterwards, and waits a moment in its handler for the next one: so that finds it there,
+// and who has called Rest instead of sleeping does not come late for it.
+//
 // Law: a thread that the enumeration shows is held, stopped, a zombie, or the stop fails.
 // Enumeration is repeated until it shows nobody new: then nobody runs who could create a thread.
 // A stop that fails does so within a bounded time, and everybody runs again.
 #pragma once
 
 #include "core/gc/thread_table.h"
+#include "platform/clock.h"
 
 namespace gcm {
 
 class World {
  public:
-  // Stops all other threads. False: not all could be stopped in time, everybody runs again, and
-  // `why` says what was wrong. The caller is outside of any CriticalSection.
-  bool Stop(const char** why);
+  static constexpr uint64_t kMostPatience = clock::kSecond;
+
+  // Stops all other threads. False: not all could be stopped within about `patience` nanoseconds,
+  // everybody runs again, and `why` says what was wrong; what keeps a thread from ever stopping is
+  // told with much patience only. The caller is outside of any CriticalSection.
+  bool Stop(const char** why, uint64_t patience = kMostPatience);
   void Start();
+  // Sleeps so many nanoseconds, or until a thread that the last stop has not waited for is ready.
+  void Rest(uint64_t nanoseconds);
 
   size_t thread_count() const;
   StoppedThread thread(size_t i) const;
@@ -50,12 +61,13 @@ class World {
   bool StopNewThreads(bool* found_new, const char** why);
   bool SignalSharers(bool* any, const char** why);
   bool Signal(ThreadRecord* record, int tid, const char** why);
-  bool AwaitStopped(const char** why);
+  bool AwaitStopped(const char** why, uint64_t patience);
   void GiveUp(uint32_t epoch);
 
   int self_ = 0;
   bool may_hold_ = false;
   bool leader_ended_ = false;
+  uint32_t late_before_ = 0;  // who had come too late when the last stop failed
   uintptr_t trampoline_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -198,6 +199,61 @@ TEST(stop_vfork_parent) {
   }
   MUST(pthread_join(thread, NULL) == 0);
   must_collect(10);
+}
+
+// A thread that copies gigabytes within one call of the kernel's, where no signal reaches it, again and again: nobody
+// else waits for the end of that.
+enum { kPieces = 1023, kPiece = 1 << 21 };
+static double shortest_copy, longest_gap;
+static void *copying_thread(void *room) {
+  uint64_t *volatile held[8];
+  for (uint64_t i = 0; i < GCM_COUNT(held); ++i) held[i] = new_block(i);
+  static struct iovec to[kPieces], from[kPieces];
+  for (int i = 0; i < kPieces; ++i) {
+    to[i] = (struct iovec){room, kPiece};
+    from[i] = (struct iovec){(char *)room + kPiece, kPiece};
+  }
+  shortest_copy = 1000;
+  while (get(&go) == 0) {
+    const double begin = seconds();
+    if (syscall(SYS_process_vm_readv, getpid(), to, kPieces, from, kPieces, 0) < 0) skip("no process_vm_readv");
+    const double took = seconds() - begin;
+    if (took < shortest_copy) shortest_copy = took;
+    put(&ready, 1);
+    for (uint64_t i = 0; i < GCM_COUNT(held); ++i) MUST_BE_BLOCK(held[i], i);
+  }
+  return NULL;
+}
+static void *watching_thread(void *unused) {
+  for (double last = seconds(), now; get(&go) == 0; last = now) {
+    now = seconds();
+    if (now - last > longest_gap) longest_gap = now - last;
+  }
+  return unused;
+}
+TEST(stop_long_copy) {
+  if (!collector()) skip("no collector here");
+  const long tracks = syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */);
+  if (tracks < 0) skip("without tracking all is done in one stop, which waits for all");
+  close((int)tracks);
+  char *room = mmap(NULL, 2 * kPiece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(room != MAP_FAILED);
+  static void *volatile large[256];
+  for (int i = 0; i < 256; ++i) large[i] = malloc(100000);  // worth a cycle beside the program
+  pthread_t copies, watches;
+  MUST(pthread_create(&copies, NULL, copying_thread, room) == 0);
+  spin_until(&ready, 1);
+  MUST(pthread_create(&watches, NULL, watching_thread, NULL) == 0);
+  for (int i = 0; i < 5; ++i) {
+    if (!collect()) fail("collection %d failed", i);
+    churn();
+  }
+  put(&go, 1);
+  MUST(pthread_join(copies, NULL) == 0 && pthread_join(watches, NULL) == 0);
+  for (int i = 0; i < 256; ++i) free(large[i]);
+  if (shortest_copy < 0.05) skip("the copies are too short");
+  if (longest_gap > shortest_copy * 3 / 4)
+    fail("a thread stood still for %.3f s while another copied for %.3f s", longest_gap, shortest_copy);
 }
 
 // On stacks of the program's own, in and out of blocking calls.
