@@ -12,7 +12,8 @@
  * Times are not modelled: the stopper looks for late publishers and loses patience at any moment. Left out: threads
  * that share thread-local storage, vfork, signals that are refused or lost.
  *
- * Broken: NO_CLAIM: handlers write without claiming their record. KEEP: who gives up leaves the records to be claimed.
+ * LATE: a stop that loses its patience has its signals heard later; the thread waits for the next stop (AwaitNextStop).
+ * Broken: LATE_INSIDE: inside of a section, too. NO_CLAIM: handlers write without claiming their record. KEEP: who gives up leaves the records to be claimed.
  * ONCE: threads are enumerated once. NO_DEFER: the handler stops a thread inside of a section. NO_PARK: a section's end
  * does not look for a stop. NO_CHECK: a call returns without asking whether its thread is held. NO_LATE: who publishes
  * after the walk is not held. UNCLAIMED: a late publisher is held without claiming its record.
@@ -60,6 +61,23 @@ inline WaitOut(e) {
   fi
 }
 
+/* LATE: who hears of a stop that is over stays in the handler for the next one, or for a while. */
+#ifdef LATE_INSIDE
+#define MAY_AWAIT (true)
+#else
+#define MAY_AWAIT (!section[me])
+#endif
+inline AwaitNextStop(e) {
+  if
+  :: true
+  :: atomic { epoch != e -> e = epoch };
+     do
+     :: (e & 1) != 0 && epoch == e -> WaitOut(e) /* its record may not be there yet */
+     :: break
+     od
+  fi
+}
+
 proctype Handler(byte me) {
   byte e;
 end:
@@ -67,7 +85,12 @@ end:
   :: atomic { signal[me] && !blocked[me] && !inside[me] && alive[me] -> signal[me] = false; inside[me] = true };
      e = epoch;
      if
+#ifdef LATE
+     :: (e & 1) == 0 && MAY_AWAIT -> AwaitNextStop(e)
+     :: (e & 1) == 0 && !MAY_AWAIT
+#else
      :: (e & 1) == 0
+#endif
 #ifndef NO_DEFER
      :: (e & 1) != 0 && section[me] -> park[me] = true
      :: (e & 1) != 0 && !section[me] -> WaitOut(e)
