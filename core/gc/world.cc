@@ -368,7 +368,10 @@ void World::Rest(uint64_t nanoseconds) {
   const bool awaits = g_awaits.load(std::memory_order_relaxed);
   for (uint64_t now; (now = clock::Now()) < until;) {
     const uint32_t late = g_late.load(std::memory_order_relaxed);
-    if (awaits && late != late_before_) return;
+    if (awaits && late != late_before_) {
+      late_before_ = late;
+      return;
+    }
     const timespec rest{static_cast<time_t>((until - now) / clock::kSecond),
                         static_cast<long>((until - now) % clock::kSecond)};
     FutexWait(&g_late, late, &rest);
