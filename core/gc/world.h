@@ -9,8 +9,8 @@
 //
 // Who leads a stop waits for no thread longer than he is patient: the others stand still meanwhile,
 // and a thread may copy a file of a gigabyte within one call of the kernel's. Such a one hears of
-// the stop afterwards, and waits a moment in its handler for the next one: so that finds it there,
-// and who has called Rest instead of sleeping does not come late for it.
+// the stop afterwards, wakes who rests until the next one (Rest), and waits a moment in its handler
+// to be found there.
 //
 // Law: a thread that the enumeration shows is held, stopped, a zombie, or the stop fails.
 // Enumeration is repeated until it shows nobody new: then nobody runs who could create a thread.
