@@ -295,11 +295,11 @@ bool World::AwaitStopped(const char** why, uint64_t patience) {
       continue;
     }
     if (may_hold_ && HoldLate(&missing)) continue;
-    if (watched != tid) cpu_before = clock::ThreadCpu(watched = tid);
     if (waited >= patience && patience < kPatienceWithTheDeaf) {
       *why = kNotInTime;
       return false;
     }
+    if (watched != tid) cpu_before = clock::ThreadCpu(watched = tid);
     if (waited < kPatienceWithFiles) continue;
     const char state = process::ThreadState(tid);
     if (state == 0 || state == 'Z' || state == 'X') {

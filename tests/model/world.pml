@@ -13,8 +13,8 @@
  * that share thread-local storage, vfork, signals that are refused or lost.
  *
  * LATE: a stop that loses its patience has its signals heard later; the thread waits for the next stop (AwaitNextStop).
- * Broken: LATE_INSIDE: inside of a section, too. NO_CLAIM: handlers write without claiming their record. KEEP: who gives up leaves the records to be claimed.
- * ONCE: threads are enumerated once. NO_DEFER: the handler stops a thread inside of a section. NO_PARK: a section's end
+ * Broken: LATE_INSIDE: inside of a section, too. NO_CLAIM: handlers write without claiming their record. KEEP: who
+ * gives up leaves the records to be claimed. ONCE: threads are enumerated once. NO_DEFER: the handler stops a thread inside of a section. NO_PARK: a section's end
  * does not look for a stop. NO_CHECK: a call returns without asking whether its thread is held. NO_LATE: who publishes
  * after the walk is not held. UNCLAIMED: a late publisher is held without claiming its record.
  * VARY: whether threads may be held (stop_signal::OnlyHandler) differs from stop to stop. Then LeaveHeld as it is lets
