@@ -60,6 +60,8 @@ class DirtyPages {
   // called AfterForkInChild yet ends, and cannot be tracked again until then.
   void Stop();
   DirtySource source() const { return source_; }
+  // The source is in force as it was: what was armed since still is.
+  bool StillWorks() const;
 
   // Whether Fetch can re-arm while the program runs, so that rounds are possible.
   bool rearms() const { return source_ == DirtySource::kUffd || source_ == DirtySource::kMprotect; }
@@ -102,7 +104,6 @@ class DirtyPages {
 
  private:
   bool Open(DirtySource source);
-  bool StillWorks() const;
 
   DirtySource source_ = DirtySource::kNone;
   // Bits by source: what has proved to work, and what has proved not to, in this process.

@@ -213,6 +213,10 @@ Cycle::Plan Collector::PlanFor(const char* reason) const {
   plan.concurrent = o.dirty != DirtySource::kNone &&
                     (o.dirty != DirtySource::kAuto || o.checkmark ||
                      heap().pages().in_use_pages() * kPageSize >= kWorthTracking);
+  // Who asks for a cycle himself wants all garbage to be found.
+  const bool grown = reason[0] == 'g' || reason[0] == 'e' || reason[0] == 's';
+  plan.minor = plan.keeps = grown;
+  plan.interval = clock::Now() - last_cycle_.load(std::memory_order_relaxed);
   return plan;
 }
 
@@ -221,7 +225,6 @@ bool Collector::StartBeside(const char* reason) {
   if (options().workers == 0 || !Collectable()) return false;
   if (kernel_values::HasNotifications()) return false;
   if (!PlanFor(reason).concurrent || !cycle_.TracksDirtyPages()) return false;
-  leader_.Join();
   if (leader_memory_.size() == 0) {
     constexpr size_t kSize = kStackSize + OwnThread::kStorage;
     const uintptr_t lo = metadata::MapOwn(kSize, "gcmalloc: collector's own stack");
@@ -240,6 +243,8 @@ bool Collector::StartBeside(const char* reason) {
   pace_.store(Cycle::kFree, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
+  if (CallWatch()) return true;
+  JoinLeader();
   if (leader_.Start(&Collector::Lead, this, leader_memory_, false)) return true;
   beside_.store(false, std::memory_order_relaxed);
   return false;
@@ -248,8 +253,15 @@ bool Collector::StartBeside(const char* reason) {
 void Collector::Lead(void* self) { static_cast<Collector*>(self)->LeadToEnd(); }
 
 void Collector::LeadToEnd() {
-  lock_.Lock();
   SetThreadCache(&g_empty_cache);
+  do {
+    LeadCycle();
+  } while (KeepWatch());
+}
+
+void Collector::LeadCycle() {
+  lock_.Lock();
+  leader_cpu_ = clock::ThreadCpu();
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
     MoveIfAsked();
@@ -272,6 +284,7 @@ void Collector::LeadToEnd() {
   Finish(outcome_ == Cycle::Outcome::kDone);
   last_end_.store(outcome_ == Cycle::Outcome::kDone ? End::kDone : End::kGivenUp,
                   std::memory_order_relaxed);
+  watch_.store(cycle_.KeepsMarks() ? kWatching : kAway, std::memory_order_relaxed);
   beside_.store(false, std::memory_order_relaxed);
   ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   lock_.Unlock();
@@ -283,7 +296,7 @@ bool Collector::RunHere(const char* reason) {
   if (!Collectable()) return false;
   // The last leader may be about to end: that the threads are others than were listed would have
   // them listed anew, by a descriptor in the program's table.
-  leader_.Join();
+  JoinLeader();
   Cycle::Plan plan = PlanFor(reason);
   plan.helpers = 0;
   plan.concurrent = plan.concurrent && options().workers == 0;
@@ -320,7 +333,7 @@ void Collector::OnOwnStack(void* data, uintptr_t sp) {
 void Collector::Finish(bool done) {
   CycleRecord& record = cycle_.record();
   const uint64_t end = clock::Now();
-  if (OwnThread::IsHere()) record.cpu += clock::ThreadCpu();
+  if (OwnThread::IsHere()) record.cpu += clock::ThreadCpu() - leader_cpu_;
   record.duration = end - ledger().start_time() - record.start;
   if (done) {
     const Sweeper::Result swept = heap().sweeper().result();
@@ -338,7 +351,7 @@ void Collector::Finish(bool done) {
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
                    record.cpu, counts && done, record.reclaimed_bytes, record.taken,
                    end - last_cycle_.load(std::memory_order_relaxed),
-                   heap().freed_bytes() >= heap().taken() / kMuchFreed});
+                   heap().freed_bytes() >= heap().taken() / kMuchFreed, record.minor});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();

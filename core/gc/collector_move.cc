@@ -17,7 +17,7 @@ bool Collector::AskToMove(Range from, uintptr_t to) {
   // The leader does it between two steps, one of which may stop this thread. One at a time, and a
   // handler of the same thread not at all.
   if (!move_lock_.TryLock()) return false;
-  const bool moved = LeadsBeside() && AwaitMove(from, to);
+  const bool moved = (LeadsBeside() || Watches()) && AwaitMove(from, to);
   move_lock_.Unlock();
   return moved;
 }
@@ -26,6 +26,7 @@ bool Collector::AwaitMove(Range from, uintptr_t to) {
   move_from_ = from;
   move_to_ = to;
   asked_.store(kMove, std::memory_order_release);  // pairs with: MoveIfAsked
+  WakeWatch();
   for (;;) {
     const uint32_t asked = asked_.load(std::memory_order_acquire);  // pairs with: MoveIfAsked
     if (asked == kMoved || asked == kNotMoved) {
@@ -33,7 +34,7 @@ bool Collector::AwaitMove(Range from, uintptr_t to) {
       return asked == kMoved;
     }
     uint32_t expected = kMove;
-    if (!LeadsBeside() && asked_.compare_exchange_strong(expected, kNothing)) return false;
+    if (!LeadsBeside() && !Watches() && asked_.compare_exchange_strong(expected, kNothing)) return false;
     FutexWait(&asked_, asked, &kLook);
   }
 }

@@ -39,7 +39,7 @@ void Collector::HoldOffAlone() {
     LetGo();
     AwaitEnd(seen);
   }
-  leader_.Join();
+  JoinLeader();
 }
 
 void Collector::LetGo() {
@@ -69,6 +69,7 @@ void Collector::DropCycle() {
   last_end_.store(End::kForked, std::memory_order_relaxed);
   ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   beside_.store(false, std::memory_order_relaxed);
+  watch_.store(kAway, std::memory_order_relaxed);
   pace_.store(Cycle::kFree, std::memory_order_relaxed);
   wanted_.store(0, std::memory_order_relaxed);
   throttled_.store(0, std::memory_order_relaxed);

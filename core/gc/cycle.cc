@@ -55,9 +55,10 @@ void Cycle::Begin(const Plan& plan) {
   wait_until_ = 0;
   failures_ = slices_ = round_ = 0;
   outrun_ = held_ = false;
-  tracked_bytes_ = 0;
   written_at_ = 0;
   fetch_time_ = 0;
+  if (!plan_.concurrent || (generations_.keeps() && !dirty_.StillWorks())) DropMarks();
+  if (!generations_.keeps()) tracked_bytes_ = 0;
   record_ = {};
   began_ = clock::Now();
   taken_before_ = heap().taken();
@@ -73,7 +74,10 @@ void Cycle::Begin(const Plan& plan) {
     if (options().dirty != DirtySource::kAuto && record_.dirty_source != options().dirty && tracks_)
       SayOtherSource();
     plan_.concurrent = tracks_ = record_.dirty_source != DirtySource::kNone;
+    if (!plan_.concurrent) DropMarks();
   }
+  minor_ = plan_.concurrent && plan_.minor && generations_.MinorIsDue();
+  record_.minor = minor_;
   record_.workers = plan_.concurrent ? plan_.workers : 0;
   marking_.stride = options().align;
   marking_.offsets = false;
@@ -92,7 +96,8 @@ void Cycle::Begin(const Plan& plan) {
   }
   pages_open_ = true;
   heap().SetPagesMayMove(false);
-  arms_first_ = dirty_.rearms() && ArmsFirst();
+  arms_first_ = !minor_ && dirty_.rearms() && ArmsFirst();
+  if (minor_) TrackExtents();
   piece_ = 0;
   stage_ = Stage::kArm;
   if (!arms_first_) BeginMarking();
@@ -116,6 +121,7 @@ bool Cycle::ArmsFirst() const {
 
 Cycle::Outcome Cycle::GiveUp(const char* why) {
   why_ = why;
+  DropMarks();
   heap().SetPhase(Phase::kIdle);
   StopMarking();
   piece_ = 0;
@@ -130,7 +136,7 @@ void Cycle::End() {
   }
   team_.Stop();
   marking_.pool.Trim();
-  dirty_.Stop();
+  if (!generations_.keeps()) dirty_.Stop();
   if (OwnThread::IsHere()) apart::ActFor(0);
   stage_ = Stage::kNone;
   if (stands_) world().Start();
@@ -140,6 +146,7 @@ void Cycle::End() {
 void Cycle::AfterForkInChild() {
   team_.AfterForkInChild();
   dirty_.AfterForkInChild();
+  DropMarks();
   heap().SetPhase(Phase::kIdle);
   heap().SetPagesMayMove(true);
   if (stage_ == Stage::kNone) return;
@@ -153,7 +160,7 @@ void Cycle::AfterForkInChild() {
 }
 
 bool Cycle::Reset(uint64_t deadline) {
-  while (!walk_.ResetSome()) {
+  while (!walk_.ResetSome(minor_)) {
     if (clock::Now() >= deadline) return false;
   }
   return true;
@@ -170,6 +177,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       if (Reset(deadline)) stage_ = Stage::kThreads;
       break;
     case Stage::kThreads: {
+      if (minor_) return StopForMinor(caller);
       if (!Stop()) return StopFailed();
       const bool looked = LookAtThreads(caller);
       Start();
@@ -188,7 +196,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kMark:
       if (!Mark(deadline, workers)) break;
-      mark_time_ = clock::Now() - began_;
+      if (!minor_) mark_time_ = clock::Now() - began_;
       outrun_ = outruns_;
       stage_ = Stage::kArmLarge;
       if (arms_first_) break;
@@ -248,7 +256,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kAtOnce:
       return AtOnce(caller);
     case Stage::kUntrack:
-      if (!Untrack(deadline)) break;
+    case Stage::kAge:
+      if (!(stage_ == Stage::kAge ? Age(deadline) : Untrack(deadline))) break;
       sweep_began_ = clock::Now();
       stage_ = Stage::kSweep;
       break;

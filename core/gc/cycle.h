@@ -16,10 +16,13 @@
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep
+// A minor cycle (generations.h) keeps the mark bits; its first stop may be its last as well
+// (cycle_minor.cc). Instead of untrack there is age where the next cycle may be a minor one.
 // The other kind does it all in one stop. Nothing is reclaimed unless the last stop was complete.
 #pragma once
 
 #include "core/gc/checkmark.h"
+#include "core/gc/generations.h"
 #include "core/gc/mark_team.h"
 #include "core/gc/marker.h"
 #include "core/gc/roots.h"
@@ -35,6 +38,9 @@ class Cycle {
     bool concurrent;   // if the dirty source works
     unsigned workers;  // that mark while the program runs; at least 1
     unsigned helpers;  // threads to be made for that, and for the stops
+    bool minor;         // if one is due
+    bool keeps;         // the marks, if that seems worth it: whoever leads calls Leave in the end
+    uint64_t interval;  // nanoseconds since the end of the last cycle
   };
   enum class Outcome { kGoesOn, kWaits, kDone, kGivenUp };
   // What those who allocate beside the cycle are to do. kSlowed: wait a little, because the program
@@ -68,6 +74,13 @@ class Cycle {
   CycleRecord& record() { return record_; }
   // At the end, by the thread that led it.
   void End();
+  bool minor() const { return minor_; }
+  // Behind a cycle: its marks are kept, and its pages tracked, by the thread that led it, for so
+  // many nanoseconds unless the next one comes.
+  bool KeepsMarks() const { return generations_.keeps(); }
+  uint64_t patience() const { return generations_.patience(); }
+  // That has an end; true: now. Else to be called again. By the same thread.
+  bool Leave(uint64_t deadline);
   // Nothing comes of it: in a forked child.
   void AfterForkInChild();
 
@@ -85,6 +98,7 @@ class Cycle {
     kSlices,
     kAtOnce,
     kUntrack,
+    kAge,
     kSweep
   };
   // What the members of the team do side by side.
@@ -107,6 +121,11 @@ class Cycle {
   void BeginMarking();
   bool Reset(uint64_t deadline);
   bool LookAtThreads(RootScanner::Caller caller);
+  Outcome StopForMinor(RootScanner::Caller caller);
+  bool CompleteMinor(RootScanner::Caller caller);
+  bool ScanOld(uint64_t deadline);
+  bool Age(uint64_t deadline);
+  void DropMarks();
   bool ScanRoots(bool whole);
   bool Mark(uint64_t deadline, unsigned members);
   bool MarkAlone();
@@ -120,7 +139,8 @@ class Cycle {
   void ArmLarge();
   bool Round(uint64_t deadline, unsigned members, bool* complete);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
-  void TurnToSweeping();
+  void TurnToSweeping(bool armed);
+  bool WouldKeep();
   Outcome Slice(RootScanner::Caller caller);
   bool Complete(RootScanner::Caller caller, bool at_once);
   void Verify(RootScanner::Caller caller);
@@ -128,6 +148,7 @@ class Cycle {
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
   bool Untrack(uint64_t deadline);
+  void UntrackLarge();
   unsigned Workers() const { return hurry_ || outrun_ ? team_.members() : plan_.workers; }
   size_t PieceCount() const;
   Range Piece(size_t i) const;
@@ -150,6 +171,10 @@ class Cycle {
   size_t rounds_count_ = 0;
   // Writes() before the last round that fetched everything; 0: there was none.
   uint64_t written_at_ = 0;
+  Generations generations_;
+  bool minor_ = false;
+  bool ages_armed_ = false;  // all pages in use were armed
+  uint64_t last_roots_ = 0;  // bytes
   bool arms_first_ = false;
   uint64_t armed_ = 0;      // when
   uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked

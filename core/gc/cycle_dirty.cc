@@ -127,6 +127,10 @@ bool Cycle::Arm(uint64_t deadline) {
   return true;
 }
 
+void Cycle::UntrackLarge() {
+  for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
+}
+
 // The program's own large memory, which was read before: so it is read again.
 void Cycle::ArmLarge() {
   for (size_t i = 0; i < roots_->large_count(); ++i) {
@@ -228,9 +232,53 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   return *complete;
 }
 
+// What old blocks may hold that leads to young ones. False: it has taken too long.
+bool Cycle::ScanOld(uint64_t deadline) {
+  const Arena& arena = heap().pages().arena();
+  const SideTables& tables = arena.tables();
+  Marker& marker = markers_[0];
+  Visit visit{&marker, &arena, deadline, 0, false, 0};
+  Range armed{};
+  auto fetch = [&] {
+    while (armed.lo < armed.hi && !visit.late)
+      armed.lo = dirty_.Fetch(armed, true, VisitDirty, &visit);
+    armed = {};
+  };
+  unsigned looks = 0;
+  for (size_t i = 0; i < arena.extent_count() && !visit.late; ++i) {
+    const Arena::Extent& extent = arena.extent(i);
+    for (uintptr_t at = extent.start; at < extent.ready && !visit.late;) {
+      const uint32_t info = tables.HasChunk(at) ? tables.Info(at).load(std::memory_order_relaxed) : 0;
+      uintptr_t next = at + kPageSize;
+      if ((info & PageInfo::kUnscanned) != 0) {
+        fetch();
+        if (!Skips(Skip::unscanned)) marker.ScanDirty(at, next);
+        if (++looks % 16 == 0) visit.late = clock::Now() >= deadline;
+      } else if ((info & PageInfo::kArmed) != 0) {
+        if (armed.hi != at) fetch();
+        armed = {armed.hi == at ? armed.lo : at, next};
+      } else if (info == 0) {
+        const Span* span = arena.SpanAround(at);
+        if (span != nullptr) next = Max(next, span->end());
+        if (span != nullptr && span->InUse() && span->large() && Marker::IsMarked(span, 0)) {
+          fetch();
+          armed = {Max(at, span->start), Min(extent.ready, span->end())};
+          fetch();
+        }
+      }
+      at = next;
+    }
+    fetch();
+  }
+  for (size_t i = 0; i < PieceCount() && !visit.late; ++i)
+    visit.late = !TakeCards(&marker, Piece(i), deadline);
+  record_.dirty_pages += visit.pages;
+  return !visit.late;
+}
+
 // Both ranges are of one kind then, and what is moved counts as written until the end.
 bool Cycle::MovePages(Range from, uintptr_t to) {
-  written_at_ = 0;
+  written_at_ = tracked_bytes_ = 0;
   dirty_.Untrack(from);
   dirty_.Untrack({to, to + from.size()});
   return memory::MovePages(from.lo, to, from.size());
@@ -247,7 +295,7 @@ bool Cycle::Untrack(uint64_t deadline) {
     if (arena.extent(i).ready < arena.extent(i).end)
       dirty_.UntrackEmpty({arena.extent(i).ready, arena.extent(i).end});
   }
-  for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
+  UntrackLarge();
   tracked_bytes_ = 0;
   heap().SetPagesMayMove(true);
   return true;

@@ -18,7 +18,7 @@ bool Cycle::ScanRoots(bool whole) {
     why_ = result.incomplete;
     return !whole && !result.for_good;
   }
-  record_.roots_bytes = result.bytes;
+  last_roots_ = record_.roots_bytes = result.bytes;
   record_.stacks_bytes = result.stack_bytes;
   return true;
 }

@@ -101,13 +101,25 @@ bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
 }
 
 // Everything is marked, and the world stands still: what is not marked is garbage from here on.
-void Cycle::TurnToSweeping() {
+// With `armed` all pages in use have been armed, during this cycle or before.
+void Cycle::TurnToSweeping(bool armed) {
   record_.threads = world().thread_count() + (OwnThread::IsHere() ? 0 : 1);
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
   StopMarking();
   outrun_ = held_ = false;
   record_.mark = clock::Now() - began_;
   record_.taken = heap().taken() - taken_before_;
+  piece_ = 0;
+  stage_ = Stage::kUntrack;
+  if (WouldKeep()) {
+    ages_armed_ = armed;
+    heap().SetMarksStay(true);
+    walk_.Begin();
+    stage_ = Stage::kAge;
+  } else {
+    DropMarks();
+  }
+  if (minor_) record_.heap_marked = generations_.old();
   heap().sweeper().Begin(&marking_.protected_ranges);
   heap().SetPhase(Phase::kSweeping);
 }
@@ -118,10 +130,8 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   if (!Stop()) return StopFailed();
   ++slices_;
   if (Complete(caller, false)) {
-    TurnToSweeping();
+    TurnToSweeping(true);
     Start();
-    piece_ = 0;
-    stage_ = Stage::kUntrack;
     return Outcome::kGoesOn;
   }
   Start();
@@ -180,7 +190,7 @@ bool Cycle::AllAtOnce(RootScanner::Caller caller) {
   Reset(UINT64_MAX);
   const bool done = Complete(caller, true);
   if (done) {
-    TurnToSweeping();
+    TurnToSweeping(false);
     const uint64_t begin = clock::Now();
     heap().sweeper().Step(UINT64_MAX, true);
     record_.sweep = clock::Now() - begin;

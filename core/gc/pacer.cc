@@ -124,7 +124,8 @@ void Pacer::Finished(const Cycle& cycle) {
   }
   taken_at_start_ = 0;
   runway_ = Max(cycle.taken, runway_ - runway_ / 4);
-  Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), Add(cycle.marked, cycle.roots));
+  if (!cycle.minor) basis_ = Add(cycle.marked, cycle.roots);
+  Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), basis_);
 }
 
 }  // namespace gcm

@@ -44,6 +44,7 @@ class Pacer {
     uint64_t taken = 0;      // bytes of slots that were taken while it ran beside the program
     uint64_t interval = UINT64_MAX;  // nanoseconds since the end of the last one
     bool frees = false;              // the program frees much of what it allocates
+    bool minor = false;              // `marked` is what counts as live until the next full cycle
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -85,6 +86,7 @@ class Pacer {
   uint64_t room_ = kMinGrowth;  // the least bytes to grow by
   unsigned barren_ = 0;         // cycles in a row that found little, up to 2
   uint64_t heap_after_ = 0;
+  uint64_t basis_ = 0;  // of the growth: what the last full cycle scanned
   uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
   unsigned taken_backoff_ = 3;   // of what is taken 1/2^backoff counts as growth
   unsigned backoff_ = 0;         // early cycles wait 2^backoff times as long

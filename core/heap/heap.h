@@ -96,6 +96,19 @@ class Heap {
   void BlackenBlock(uintptr_t block);  // of a span of slots
   // Sets the mark bits as they are at the beginning of a cycle: of what is free.
   void ResetMarks(Span* span);
+  // The same at the beginning of a minor cycle: those of marked blocks stay.
+  void KeepMarks(Span* span);
+  // Whether mark bits outlive the cycle: then those of new spans are cleared, and a sweep leaves
+  // none but of blocks. Switched on with the world stopped.
+  void SetMarksStay(bool stay) { marks_stay_.store(stay, std::memory_order_relaxed); }
+  bool marks_stay() const { return marks_stay_.load(std::memory_order_relaxed); }
+  // Behind a cycle's last stop: notes how a minor cycle is to treat the span's pages, and tells how
+  // they are to be tracked until then. With `armed` they are taken to be armed as they are. Under
+  // the page heap's lock.
+  enum class Aging : uint8_t { kNone, kArm, kDisarm };
+  Aging Age(Span* span, bool armed);
+  // No mark bits but those of blocks. By who sweeps the span.
+  void ForgetFree(Span* span);
   // Whether blocks may be moved by their pages. Not while pages are tracked: mappings differ then,
   // and the kernel may move some of them and fail. Switched off before a stop of the world, so that
   // nobody is in the middle of it.
@@ -156,6 +169,7 @@ class Heap {
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
   Span* AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed = true);
   void BlackenNew(Span* span);
+  void ClearMarks(Span* span);
   void Relieve();
   bool Ask(Pressure pressure);
 
@@ -165,6 +179,7 @@ class Heap {
   Sweeper sweeper_;
   std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<bool> pages_may_move_{true};
+  std::atomic<bool> marks_stay_{false};
   std::atomic<bool (*)(Range, uintptr_t)> move_hook_{nullptr};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
   std::atomic<uint64_t> taken_{0}, taken_trigger_{UINT64_MAX};

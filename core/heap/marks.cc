@@ -1,18 +1,101 @@
 // The mark bits of what is free, of what is born and of what is about to be handed out; and cards.
 #include "core/heap/heap.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
+namespace {
+
+// A span of which no more than this part is free, or about to be, is full.
+constexpr unsigned kFewFree = 4;
+
+}  // namespace
+
 // The first or the last of the two happens after a cycle's beginning has become visible, and the
 // walk that resets all marks finds the span, or this finds the cycle begun.
 void Heap::BlackenNew(Span* span) {
   // pairs with: SetPhase
   FullFence();
-  if (GCM_LIKELY(phase() == Phase::kIdle)) return;
+  const bool clears = marks_stay() && phase() != Phase::kMarking;
+  if (GCM_LIKELY(phase() == Phase::kIdle && !clears)) return;
+  if (clears && !Skips(Skip::new_marks)) {
+    ClearMarks(span);
+    // pairs with: SetPhase
+    FullFence();
+    if (phase() != Phase::kMarking) return;
+  }
   if (span->large()) {
     pages_.arena().tables().MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
   } else {
     ResetMarks(span);
   }
+}
+
+// What an earlier span has left there.
+void Heap::ClearMarks(Span* span) {
+  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
+  const unsigned words = span->large() ? 1 : span->words();
+  const bool scanned = !span->large() && HasScannedBits(LoadRelaxed(&span->size_class));
+  for (unsigned w = 0; w < words; ++w) {
+    marks[w].store(0, std::memory_order_relaxed);
+    if (scanned) marks[words + w].store(0, std::memory_order_relaxed);
+  }
+}
+
+void Heap::KeepMarks(Span* span) {
+  if (span->large()) return;
+  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
+  const unsigned words = span->words();
+  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
+  for (unsigned w = 0; w < words; ++w) {
+    const uint64_t free = ~span->Blocks(w) & span->ValidBits(w);
+    marks[w].fetch_or(free, std::memory_order_relaxed);
+    if (scanned) marks[words + w].fetch_or(free, std::memory_order_relaxed);
+  }
+}
+
+void Heap::ForgetFree(Span* span) {
+  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
+  const unsigned words = span->words();
+  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
+  for (unsigned w = 0; w < words; ++w) {
+    const uint64_t blocks = span->Blocks(w) & marks[w].load(std::memory_order_relaxed);
+    // A slot that is not marked must not count as scanned.
+    if (scanned) marks[words + w].store(blocks, std::memory_order_relaxed);
+    marks[w].store(blocks, std::memory_order_relaxed);
+  }
+}
+
+// Mostly marked blocks: written seldom, and the allocator has little to write there. What is armed
+// only now may have been written since it was scanned, and is scanned once more. Bits of free slots
+// count as well as those of blocks: a block may be born there before the span is swept.
+Heap::Aging Heap::Age(Span* span, bool armed) {
+  const SideTables& tables = pages_.arena().tables();
+  std::atomic<uint64_t>* marks = tables.MarkBits(span->start);
+  if (span->large()) {
+    const bool marked = (marks[0].load(std::memory_order_relaxed) & 1) != 0;
+    return armed && !marked ? Aging::kDisarm : Aging::kNone;
+  }
+  uint64_t any = 0;
+  unsigned marked = 0;
+  for (unsigned w = 0; w < span->words(); ++w) {
+    const uint64_t bits = marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
+    any |= bits;
+    marked += static_cast<unsigned>(__builtin_popcountll(bits & span->Blocks(w)));
+  }
+  const uint32_t before = tables.Info(span->start).load(std::memory_order_relaxed);
+  const bool was = armed || (before & PageInfo::kArmed) != 0;
+  const bool full = marked >= span->slots - span->slots / kFewFree;
+  uint32_t flags = full ? PageInfo::kArmed : any != 0 ? PageInfo::kUnscanned : 0;
+  if (full && !was && !Skips(Skip::promoted)) flags |= PageInfo::kUnscanned;
+  constexpr uint32_t kFlags = PageInfo::kArmed | PageInfo::kUnscanned;
+  if ((before & kFlags) != flags) {
+    for (uintptr_t page = span->start; page < span->end(); page += kPageSize) {
+      std::atomic<uint32_t>& info = tables.Info(page);
+      info.fetch_and(~kFlags, std::memory_order_relaxed);
+      info.fetch_or(flags, std::memory_order_relaxed);
+    }
+  }
+  return full == was ? Aging::kNone : full ? Aging::kArm : Aging::kDisarm;
 }
 
 void Heap::ResetMarks(Span* span) {
@@ -57,7 +140,7 @@ void Heap::BlackenBlock(uintptr_t block) {
 // A stale phase does no harm: between its beginning and the first mark all threads are stopped, and
 // what was written before is seen. Cards are mapped where spans are.
 void Heap::NoteWrite(uintptr_t slot) {
-  if (GCM_LIKELY(phase() != Phase::kMarking)) return;
+  if (GCM_LIKELY(phase() != Phase::kMarking && !marks_stay())) return;
   const Arena& arena = pages_.arena();
   if (arena.SpanAround(slot) == nullptr) return;
   arena.tables().Card(slot).store(1, std::memory_order_relaxed);

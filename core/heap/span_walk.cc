@@ -57,8 +57,30 @@ size_t SpanWalk::Take(Seen* out, size_t capacity, bool* over) {
   return count;
 }
 
-bool SpanWalk::ResetSome() {
-  return ForSome(kResets, [](Span* span) { heap().ResetMarks(span); });
+bool SpanWalk::ResetSome(bool keep) {
+  return ForSome(kResets, [keep](Span* span) {
+    if (keep) {
+      heap().KeepMarks(span);
+    } else {
+      heap().ResetMarks(span);
+    }
+  });
+}
+
+size_t SpanWalk::AgeSome(bool armed, Aged* out, size_t capacity, bool* over) {
+  size_t count = 0;
+  *over = ForSome(Min(capacity, kResets), [&](Span* span) {
+    const Heap::Aging aging = heap().Age(span, armed);
+    if (aging == Heap::Aging::kNone) return;
+    const Range pages{span->start, span->end()};
+    const bool arm = aging == Heap::Aging::kArm;
+    if (count != 0 && out[count - 1].pages.hi == pages.lo && out[count - 1].arm == arm) {
+      out[count - 1].pages.hi = pages.hi;
+    } else {
+      out[count++] = {pages, arm};
+    }
+  });
+  return count;
 }
 
 }  // namespace gcm

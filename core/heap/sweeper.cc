@@ -27,10 +27,10 @@ template <typename Use>
 bool Sweeper::SweepSlots(Span* span, Use use) {
   span->swept.store(heap().pages().sweep_epoch(), std::memory_order_relaxed);
   const Range range{span->start, span->end()};
-  if (GCM_UNLIKELY(protected_ != nullptr && protected_->Overlaps(range))) return false;
+  const bool is_protected = protected_ != nullptr && protected_->Overlaps(range);
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   bool any = false;
-  for (unsigned w = 0; w < span->words(); ++w) {
+  for (unsigned w = 0; w < span->words() && !is_protected; ++w) {
     // What the owner frees meanwhile, or hands out, was marked.
     const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
     if (garbage == 0) continue;
@@ -47,6 +47,7 @@ bool Sweeper::SweepSlots(Span* span, Use use) {
     use(w, garbage);
     any = true;
   }
+  if (heap().marks_stay()) heap().ForgetFree(span);
   return any;
 }
 

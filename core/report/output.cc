@@ -58,6 +58,7 @@ void TraceJson(const CycleRecord& c, Message& m) {
   m.Text(",\"reason\":\"").Text(c.reason);
   m.Text("\",\"mode\":\"collect\",\"dirty_source\":\"").Text(NameOf(c.dirty_source));
   m.Text("\",\"threads\":").Decimal(c.threads);
+  m.Text(",\"minor\":").Text(c.minor ? "true" : "false");
   m.Text(",\"workers\":").Decimal(c.workers).Text(",\"pause_us\":");
   for (unsigned i = 0; i < c.pause_count; ++i) m.Char(i == 0 ? '[' : ',').Fixed(c.pauses[i], 3);
   m.Text("],\"mark_ms\":").Fixed(c.mark, 6).Text(",\"sweep_ms\":").Fixed(c.sweep, 6);

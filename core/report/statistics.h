@@ -17,6 +17,7 @@ struct CycleRecord {
 
   uint64_t number;
   uint64_t start;      // nanoseconds after the library's start
+  bool minor = false;  // the marks of the cycle before were kept
   const char* reason;  // "growth", "early", "forced", "limit", "interval", "stress", "memory"
   uint64_t threads;    // stopped, with the collecting one
   uint64_t mark, sweep, cpu;         // nanoseconds

@@ -1,0 +1,97 @@
+// Minor cycles: what is marked stays so, and marking begins at the roots and at what was written of
+// it since. The program runs until a stop in which all of that is looked at, and most often all
+// that is reached is marked in that stop, too: the young die young. Where it takes longer, the
+// program runs on, and the rest is marked as in any cycle that arms late: the pass over all marked
+// blocks finds what was written meanwhile.
+//
+// Law: between two such cycles, a page with marked blocks is one of two kinds (Heap::Age). Armed:
+// all that its blocks led to when it was armed, or scanned behind that, is marked, and what was
+// written since is reported. Unscanned: all of it is scanned. A new span has no marked blocks.
+#include "core/base/options.h"
+#include "core/gc/cycle.h"
+#include "platform/clock.h"
+
+namespace gcm {
+namespace {
+
+// The stop in which a minor cycle may end lasts so much longer at most.
+constexpr uint64_t kMinorStop = clock::kMillisecond;
+// More memory outside of the heap is not scanned in it.
+constexpr uint64_t kFewRoots = 512 * kKiB;
+constexpr size_t kAgedAtOnce = 64;
+
+}  // namespace
+
+bool Cycle::WouldKeep() {
+  const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
+  return generations_.Marked({minor_, record_.heap_marked, in_use, record_.dirty_pages * kPageSize,
+                              clock::Now() - began_, plan_.interval}) &&
+         plan_.keeps && dirty_.source() == DirtySource::kUffd;
+}
+
+void Cycle::DropMarks() {
+  generations_.Drop();
+  heap().SetMarksStay(false);
+}
+
+// With the world stopped: whether everything that is reached is marked.
+bool Cycle::CompleteMinor(RootScanner::Caller caller) {
+  const uint64_t deadline = clock::Now() + kMinorStop;
+  marking_.protected_ranges.Clear();
+  if (!LookAtThreads(caller)) {
+    why_ = "there is no memory";
+    return false;
+  }
+  if (last_roots_ > kFewRoots || !ScanOld(deadline) || !ScanRoots(true)) return false;
+  marking_.stopped = true;
+  const bool complete = Mark(deadline, team_.members()) &&
+                        !marking_.overflowed.load(std::memory_order_relaxed);
+  if (complete && options().checkmark) Verify(caller);
+  marking_.stopped = false;
+  return complete;
+}
+
+Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
+  team_.Alert();
+  if (!Stop()) return StopFailed();
+  if (CompleteMinor(caller)) {
+    TurnToSweeping(false);
+    Start();
+    return Outcome::kGoesOn;
+  }
+  Start();
+  if (why_ != nullptr) return GiveUp(why_);
+  stage_ = Stage::kRoots;
+  return Outcome::kGoesOn;
+}
+
+// What is garbage, or will be written by who allocates, is no longer tracked; it is written by the
+// sweep, too.
+bool Cycle::Age(uint64_t deadline) {
+  SpanWalk::Aged aged[kAgedAtOnce];
+  for (bool over = false; !over;) {
+    const size_t n = walk_.AgeSome(ages_armed_, aged, kAgedAtOnce, &over);
+    for (size_t i = 0; i < n; ++i) {
+      if (aged[i].arm) {
+        dirty_.Arm(aged[i].pages);
+      } else {
+        dirty_.Disarm(aged[i].pages);
+      }
+    }
+    if (!over && clock::Now() >= deadline) return false;
+  }
+  if (ages_armed_) UntrackLarge();
+  return true;
+}
+
+bool Cycle::Leave(uint64_t deadline) {
+  if (generations_.keeps()) {
+    DropMarks();
+    piece_ = 0;
+  }
+  if (!Untrack(deadline)) return false;
+  dirty_.Stop();
+  return true;
+}
+
+}  // namespace gcm

@@ -1,0 +1,42 @@
+#include "core/gc/generations.h"
+
+#include "platform/clock.h"
+
+namespace gcm {
+namespace {
+
+// The next cycle is near if it comes within so many times what a full one takes.
+constexpr uint64_t kNear = 8;
+constexpr uint64_t kLeastPatience = 20 * clock::kMillisecond, kMostPatience = clock::kSecond;
+constexpr uint64_t kLargest = kGiB;    // of heaps: a minor cycle looks at every page
+constexpr uint64_t kMuchWritten = 4;   // a part of the heap
+constexpr uint64_t kLittleGarbage = 4;  // a part of the heap
+constexpr uint64_t kManyPromoted = 2;  // a part of what the last full cycle marked
+constexpr unsigned kMostMinors = 16;   // in a row
+
+}  // namespace
+
+uint64_t Generations::patience() const {
+  return Max(Min(full_time_ * kNear, kMostPatience), kLeastPatience);
+}
+
+bool Generations::Marked(const Cycle& cycle) {
+  const uint64_t old_before = cycle.minor ? old() : 0;
+  if (cycle.minor) {
+    promoted_ += cycle.marked;
+    ++minors_;
+  } else {
+    live_ = cycle.marked;
+    promoted_ = minors_ = 0;
+    full_time_ = cycle.duration;
+  }
+  const uint64_t young = cycle.in_use - Min(cycle.in_use, old_before);
+  const uint64_t garbage = young - Min(young, cycle.marked);
+  keeps_ = cycle.interval <= patience() && cycle.in_use <= kLargest &&
+           cycle.written <= cycle.in_use / kMuchWritten &&
+           garbage >= cycle.in_use / kLittleGarbage;
+  minor_is_due_ = keeps_ && promoted_ <= live_ / kManyPromoted && minors_ < kMostMinors;
+  return keeps_;
+}
+
+}  // namespace gcm
