@@ -346,12 +346,13 @@ void Collector::Finish(bool done) {
   const uint64_t start = record.start + ledger().start_time();
   const uint64_t before = start - Min(start, last_cycle_.load(std::memory_order_relaxed));
   const uint64_t taken = heap().taken() - taken_before_ - record.taken;
-  if (cycle_.concurrent())
+  if (cycle_.concurrent() && !cycle_.at_once())
     record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
                    record.cpu, counts && done, record.reclaimed_bytes, record.taken,
                    end - last_cycle_.load(std::memory_order_relaxed),
-                   heap().freed_bytes() >= heap().taken() / kMuchFreed, record.minor});
+                   heap().freed_bytes() >= heap().taken() / kMuchFreed, record.minor,
+                   cycle_.at_once(), cycle_.MinorIsDue()});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();

@@ -74,7 +74,10 @@ class Cycle {
   CycleRecord& record() { return record_; }
   // At the end, by the thread that led it.
   void End();
-  bool minor() const { return minor_; }
+  // A minor one that was over with its first stop.
+  bool at_once() const { return minor_ && !ages_armed_; }
+  // Whether the next one may be a minor one.
+  bool MinorIsDue() const { return generations_.MinorIsDue(); }
   // Behind a cycle: its marks are kept, and its pages tracked, by the thread that led it, for so
   // many nanoseconds unless the next one comes.
   bool KeepsMarks() const { return generations_.keeps(); }
@@ -140,7 +143,7 @@ class Cycle {
   bool Round(uint64_t deadline, unsigned members, bool* complete);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
   void TurnToSweeping(bool armed);
-  bool WouldKeep();
+  bool WouldKeep(bool at_once);
   Outcome Slice(RootScanner::Caller caller);
   bool Complete(RootScanner::Caller caller, bool at_once);
   void Verify(RootScanner::Caller caller);

@@ -15,16 +15,16 @@ namespace gcm {
 namespace {
 
 // The stop in which a minor cycle may end lasts so much longer at most.
-constexpr uint64_t kMinorStop = clock::kMillisecond;
+constexpr uint64_t kMinorStop = 2 * clock::kMillisecond;
 // More memory outside of the heap is not scanned in it.
 constexpr uint64_t kFewRoots = 512 * kKiB;
 constexpr size_t kAgedAtOnce = 64;
 
 }  // namespace
 
-bool Cycle::WouldKeep() {
+bool Cycle::WouldKeep(bool at_once) {
   const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-  return generations_.Marked({minor_, record_.heap_marked, in_use, record_.dirty_pages * kPageSize,
+  return generations_.Marked({minor_, at_once, record_.heap_marked, in_use, record_.dirty_pages * kPageSize,
                               clock::Now() - began_, plan_.interval}) &&
          plan_.keeps && dirty_.source() == DirtySource::kUffd;
 }
@@ -36,7 +36,7 @@ void Cycle::DropMarks() {
 
 // With the world stopped: whether everything that is reached is marked.
 bool Cycle::CompleteMinor(RootScanner::Caller caller) {
-  const uint64_t deadline = clock::Now() + kMinorStop;
+  const uint64_t deadline = stopped_at_ + kMinorStop;
   marking_.protected_ranges.Clear();
   if (!LookAtThreads(caller)) {
     why_ = "there is no memory";

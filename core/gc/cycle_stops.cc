@@ -111,7 +111,7 @@ void Cycle::TurnToSweeping(bool armed) {
   record_.taken = heap().taken() - taken_before_;
   piece_ = 0;
   stage_ = Stage::kUntrack;
-  if (WouldKeep()) {
+  if (WouldKeep(!armed)) {
     ages_armed_ = armed;
     heap().SetMarksStay(true);
     walk_.Begin();

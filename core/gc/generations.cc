@@ -13,6 +13,8 @@ constexpr uint64_t kMuchWritten = 4;   // a part of the heap
 constexpr uint64_t kLittleGarbage = 4;  // a part of the heap
 constexpr uint64_t kManyPromoted = 2;  // a part of what the last full cycle marked
 constexpr unsigned kMostMinors = 16;   // in a row
+constexpr uint64_t kManySurvive = 3;   // a part of what the last full cycle marked
+constexpr unsigned kMostFailures = 4;
 
 }  // namespace
 
@@ -30,12 +32,19 @@ bool Generations::Marked(const Cycle& cycle) {
     promoted_ = minors_ = 0;
     full_time_ = cycle.duration;
   }
+  if (cycle.minor) {
+    failures_ = cycle.marked <= live_ / kManySurvive ? 0 : Min(failures_ + 1, kMostFailures);
+    if (failures_ != 0) skips_ = 1u << (failures_ - 1);
+  } else if (skips_ != 0) {
+    --skips_;
+  }
   const uint64_t young = cycle.in_use - Min(cycle.in_use, old_before);
   const uint64_t garbage = young - Min(young, cycle.marked);
   keeps_ = cycle.interval <= patience() && cycle.in_use <= kLargest &&
            cycle.written <= cycle.in_use / kMuchWritten &&
-           garbage >= cycle.in_use / kLittleGarbage;
-  minor_is_due_ = keeps_ && promoted_ <= live_ / kManyPromoted && minors_ < kMostMinors;
+           garbage >= cycle.in_use / kLittleGarbage && skips_ <= 1;
+  minor_is_due_ = keeps_ && skips_ == 0 && promoted_ <= live_ / kManyPromoted &&
+                  minors_ < kMostMinors;
   return keeps_;
 }
 

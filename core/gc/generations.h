@@ -16,6 +16,7 @@ class Generations {
  public:
   struct Cycle {
     bool minor;
+    bool at_once;       // a minor one that was all done in its first stop
     uint64_t marked;    // bytes; by a minor cycle: in addition
     uint64_t in_use;    // bytes of pages
     uint64_t written;   // bytes of pages that were written and scanned again
@@ -39,6 +40,8 @@ class Generations {
   uint64_t promoted_ = 0;  // bytes that the minor cycles behind it marked
   uint64_t full_time_ = 0;
   unsigned minors_ = 0;
+  unsigned skips_ = 0;  // full cycles that are to come before the next minor one
+  unsigned failures_ = 0;  // minor cycles in a row that took more than a stop
   bool keeps_ = false;
   bool minor_is_due_ = false;
 };

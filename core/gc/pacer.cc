@@ -52,7 +52,8 @@ void Pacer::Plan(uint64_t heap, uint64_t live, uint64_t basis) {
     growth_goal_ = Max(Add(live, growth), Add(heap, Max(growth / kLeastShare, kLeastGrowth)));
     free_ = heap - live;
     const uint64_t room = growth_goal_ - live;
-    growth_start_ = growth_goal_ - Min((runway_ + runway_ / 8) >> taken_backoff_, room - room / 4);
+    const uint64_t runway = short_next_ ? short_runway_ : runway_;
+    growth_start_ = growth_goal_ - Min((runway + runway / 8) >> taken_backoff_, room - room / 4);
     uint64_t early = Max(heap / 5, kMinEarlyGrowth) << backoff_;
     early = Max(Percent(early, Min<uint64_t>(percent_, 100)), kLeastGrowth);
     early_goal_ = Min(growth_goal_, Add(heap, early));
@@ -123,7 +124,9 @@ void Pacer::Finished(const Cycle& cycle) {
     }
   }
   taken_at_start_ = 0;
-  runway_ = Max(cycle.taken, runway_ - runway_ / 4);
+  uint64_t* runway = cycle.at_once ? &short_runway_ : &runway_;
+  *runway = Max(cycle.taken, *runway - *runway / 4);
+  short_next_ = cycle.at_once_next;
   if (!cycle.minor) basis_ = Add(cycle.marked, cycle.roots);
   Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), basis_);
 }
