@@ -47,6 +47,7 @@ namespace gcm {
   /* Mark bits that stay. */                                                                \
   X(new_marks) /* a new span has the mark bits that an earlier one has left there */        \
   X(promoted)  /* pages that are armed for the first time are not scanned once more */      \
+  X(born_white) /* what is born before the stop of a minor cycle is marked */              \
   X(unscanned) /* pages with marked blocks that are not armed are not scanned */            \
   /* Dirty tracking. */                                                                     \
   X(dirty)  /* no page is reported as written */                                            \

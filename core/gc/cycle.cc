@@ -97,10 +97,20 @@ void Cycle::Begin(const Plan& plan) {
   pages_open_ = true;
   heap().SetPagesMayMove(false);
   arms_first_ = !minor_ && dirty_.rearms() && ArmsFirst();
-  if (minor_) TrackExtents();
   piece_ = 0;
-  stage_ = Stage::kArm;
-  if (!arms_first_) BeginMarking();
+  if (minor_) {
+    TrackExtents();
+    stage_ = Stage::kMinor;
+    if (Skips(Skip::born_white)) {
+      BeginMarking();
+      Reset(UINT64_MAX);
+      stage_ = Stage::kMinor;
+    }
+  } else if (arms_first_) {
+    stage_ = Stage::kArm;
+  } else {
+    BeginMarking();
+  }
 }
 
 // What is born from here on is marked.
@@ -173,11 +183,12 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
   switch (stage_) {
     case Stage::kNone:
       return Outcome::kDone;
+    case Stage::kMinor:
+      return StopForMinor(caller);
     case Stage::kReset:
       if (Reset(deadline)) stage_ = Stage::kThreads;
       break;
     case Stage::kThreads: {
-      if (minor_) return StopForMinor(caller);
       if (!Stop()) return StopFailed();
       const bool looked = LookAtThreads(caller);
       Start();

@@ -90,6 +90,7 @@ class Cycle {
  private:
   enum class Stage {
     kNone,
+    kMinor,
     kReset,
     kThreads,
     kRoots,

@@ -1,8 +1,9 @@
 // Minor cycles: what is marked stays so, and marking begins at the roots and at what was written of
-// it since. The program runs until a stop in which all of that is looked at, and most often all
-// that is reached is marked in that stop, too: the young die young. Where it takes longer, the
-// program runs on, and the rest is marked as in any cycle that arms late: the pass over all marked
-// blocks finds what was written meanwhile.
+// it since. First comes a stop in which all of that is looked at, and most often all that is
+// reached is marked in it, too: the young die young. Until then nothing is born marked, since what
+// is born marked is not scanned there. Where it takes longer, the program runs on, and the rest is
+// marked as in any cycle that arms late: the pass over all marked blocks finds what was written
+// meanwhile, and all that was marked in vain.
 //
 // Law: between two such cycles, a page with marked blocks is one of two kinds (Heap::Age). Armed:
 // all that its blocks led to when it was armed, or scanned behind that, is marked, and what was
@@ -61,7 +62,7 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
   }
   Start();
   if (why_ != nullptr) return GiveUp(why_);
-  stage_ = Stage::kRoots;
+  BeginMarking();
   return Outcome::kGoesOn;
 }
 
