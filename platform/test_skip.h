@@ -45,10 +45,11 @@ namespace gcm {
   X(black)       /* what is handed out during a sweep is not marked before */               \
   X(cached)      /* what threads have at hand is not marked before a sweep */               \
   /* Mark bits that stay. */                                                                \
-  X(new_marks) /* a new span has the mark bits that an earlier one has left there */        \
-  X(promoted)  /* pages that are armed for the first time are not scanned once more */      \
-  X(born_white) /* what is born before the stop of a minor cycle is marked */              \
-  X(unscanned) /* pages with marked blocks that are not armed are not scanned */            \
+  X(new_marks)  /* a new span has the mark bits that an earlier one has left there */       \
+  X(promoted)   /* pages that are armed for the first time are not scanned once more */     \
+  X(born_white) /* what is born before the stop of a minor cycle is marked */               \
+  X(notes)      /* what a minor cycle marks before its last stop is not scanned again */    \
+  X(unscanned)  /* pages with marked blocks that are not armed are not scanned */           \
   /* Dirty tracking. */                                                                     \
   X(dirty)  /* no page is reported as written */                                            \
   X(writes) /* nobody writes after the first round */                                       \

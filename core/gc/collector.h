@@ -1,8 +1,8 @@
 // When a collection is due, and who leads it (core/gc/cycle.h): a thread of our own that is made
 // for the cycle and ends with it, or keeps watch for the next one, if that may be a minor one, and
-// ends when none comes soon (collector_watch.cc); where there can be none, and for small heaps, the thread that
-// asks. That one works on a stack of its own (the thread's may be a coroutine's of a few KiB), with
-// all signals blocked: a handler of the program must not run in a half-marked heap.
+// ends when none comes soon (collector_watch.cc); where there can be none, and for small heaps, the
+// thread that asks. That one works on a stack of its own (the thread's may be a coroutine's of a
+// few KiB), with all signals blocked: a handler of the program must not run in a half-marked heap.
 //
 // Whoever leads has the turn during a step, and nobody has it in between: then others may fork.
 #pragma once
@@ -107,13 +107,13 @@ class Collector {
   Cycle cycle_;
   OwnThread leader_;
   Range leader_memory_{};
-  uint64_t leader_cpu_ = 0;  // nanoseconds that it had worked when its cycle began
+  uint64_t leader_cpu_ = 0;          // nanoseconds that it had worked when its cycle began
   std::atomic<bool> beside_{false};  // the leader has a cycle
   // What the leader does between two cycles, or is to do; above kWatch a number that changes so
   // that it looks again. Changed under the turn, but for the number.
   enum Watch : uint32_t { kAway, kWatching, kCalled, kLeaving, kDismissed, kWatch = 7 };
   std::atomic<uint32_t> watch_{kAway};
-  std::atomic<uint32_t> ended_{0};   // cycles that were led beside the program
+  std::atomic<uint32_t> ended_{0};  // cycles that were led beside the program
   std::atomic<End> last_end_{End::kDone};
   std::atomic<uint64_t> ceiling_{UINT64_MAX};  // bytes in use at which allocation waits for it
   std::atomic<uint32_t> pace_{Cycle::kFree};   // Cycle::Pace

@@ -34,7 +34,8 @@ bool Collector::AwaitMove(Range from, uintptr_t to) {
       return asked == kMoved;
     }
     uint32_t expected = kMove;
-    if (!LeadsBeside() && !Watches() && asked_.compare_exchange_strong(expected, kNothing)) return false;
+    if (!LeadsBeside() && !Watches() && asked_.compare_exchange_strong(expected, kNothing))
+      return false;
     FutexWait(&asked_, asked, &kLook);
   }
 }

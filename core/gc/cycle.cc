@@ -53,7 +53,7 @@ void Cycle::Begin(const Plan& plan) {
   plan_ = plan;
   why_ = nullptr;
   wait_until_ = 0;
-  failures_ = slices_ = round_ = 0;
+  failures_ = slices_ = round_ = tries_ = 0;
   outrun_ = held_ = false;
   written_at_ = 0;
   fetch_time_ = 0;
@@ -81,7 +81,7 @@ void Cycle::Begin(const Plan& plan) {
   record_.workers = plan_.concurrent ? plan_.workers : 0;
   marking_.stride = options().align;
   marking_.offsets = false;
-  marking_.stopped = false;
+  marking_.stopped = marking_.notes = false;
   marking_.overflowed.store(false, std::memory_order_relaxed);
   marking_.protected_ranges.Clear();
   roots_->SetTracked(nullptr, nullptr, 0);
@@ -100,6 +100,7 @@ void Cycle::Begin(const Plan& plan) {
   piece_ = 0;
   if (minor_) {
     TrackExtents();
+    marking_.notes = !Skips(Skip::notes);
     stage_ = Stage::kMinor;
     if (Skips(Skip::born_white)) {
       BeginMarking();
@@ -115,6 +116,7 @@ void Cycle::Begin(const Plan& plan) {
 
 // What is born from here on is marked.
 void Cycle::BeginMarking() {
+  marking_.notes = false;
   heap().SetPhase(Phase::kMarking);
   walk_.Begin();
   stage_ = Stage::kReset;
@@ -185,6 +187,9 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       return Outcome::kDone;
     case Stage::kMinor:
       return StopForMinor(caller);
+    case Stage::kMarkYoung:
+      if (Mark(deadline, workers)) stage_ = Stage::kMinor;
+      break;
     case Stage::kReset:
       if (Reset(deadline)) stage_ = Stage::kThreads;
       break;

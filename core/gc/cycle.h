@@ -35,9 +35,9 @@ class Cycle {
  public:
   struct Plan {
     const char* reason;
-    bool concurrent;   // if the dirty source works
-    unsigned workers;  // that mark while the program runs; at least 1
-    unsigned helpers;  // threads to be made for that, and for the stops
+    bool concurrent;    // if the dirty source works
+    unsigned workers;   // that mark while the program runs; at least 1
+    unsigned helpers;   // threads to be made for that, and for the stops
     bool minor;         // if one is due
     bool keeps;         // the marks, if that seems worth it: whoever leads calls Leave in the end
     uint64_t interval;  // nanoseconds since the end of the last cycle
@@ -91,6 +91,7 @@ class Cycle {
   enum class Stage {
     kNone,
     kMinor,
+    kMarkYoung,
     kReset,
     kThreads,
     kRoots,
@@ -177,6 +178,7 @@ class Cycle {
   uint64_t written_at_ = 0;
   Generations generations_;
   bool minor_ = false;
+  unsigned tries_ = 0;       // stops in which a minor cycle could have ended
   bool ages_armed_ = false;  // all pages in use were armed
   uint64_t last_roots_ = 0;  // bytes
   bool arms_first_ = false;

@@ -248,7 +248,8 @@ bool Cycle::ScanOld(uint64_t deadline) {
   for (size_t i = 0; i < arena.extent_count() && !visit.late; ++i) {
     const Arena::Extent& extent = arena.extent(i);
     for (uintptr_t at = extent.start; at < extent.ready && !visit.late;) {
-      const uint32_t info = tables.HasChunk(at) ? tables.Info(at).load(std::memory_order_relaxed) : 0;
+      const uint32_t info =
+          tables.HasChunk(at) ? tables.Info(at).load(std::memory_order_relaxed) : 0;
       uintptr_t next = at + kPageSize;
       if ((info & PageInfo::kUnscanned) != 0) {
         fetch();

@@ -2,8 +2,10 @@
 // it since. First comes a stop in which all of that is looked at, and most often all that is
 // reached is marked in it, too: the young die young. Until then nothing is born marked, since what
 // is born marked is not scanned there. Where it takes longer, the program runs on, and the rest is
-// marked as in any cycle that arms late: the pass over all marked blocks finds what was written
-// meanwhile, and all that was marked in vain.
+// marked beside it; then another stop scans once more all spans in which something was marked,
+// which takes a third of the time. If that is too long, too, the cycle goes on as any that arms
+// late: the pass over all marked blocks finds what was written meanwhile, and all that was marked
+// in vain.
 //
 // Law: between two such cycles, a page with marked blocks is one of two kinds (Heap::Age). Armed:
 // all that its blocks led to when it was armed, or scanned behind that, is marked, and what was
@@ -11,6 +13,7 @@
 #include "core/base/options.h"
 #include "core/gc/cycle.h"
 #include "platform/clock.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
@@ -20,13 +23,15 @@ constexpr uint64_t kMinorStop = 2 * clock::kMillisecond;
 // More memory outside of the heap is not scanned in it.
 constexpr uint64_t kFewRoots = 512 * kKiB;
 constexpr size_t kAgedAtOnce = 64;
+constexpr unsigned kMostTries = 2;
 
 }  // namespace
 
 bool Cycle::WouldKeep(bool at_once) {
   const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
-  return generations_.Marked({minor_, at_once, record_.heap_marked, in_use, record_.dirty_pages * kPageSize,
-                              clock::Now() - began_, plan_.interval}) &&
+  return generations_.Marked({minor_, at_once, record_.heap_marked, in_use,
+                              record_.dirty_pages * kPageSize, clock::Now() - began_,
+                              plan_.interval}) &&
          plan_.keeps && dirty_.source() == DirtySource::kUffd;
 }
 
@@ -45,8 +50,8 @@ bool Cycle::CompleteMinor(RootScanner::Caller caller) {
   }
   if (last_roots_ > kFewRoots || !ScanOld(deadline) || !ScanRoots(true)) return false;
   marking_.stopped = true;
-  const bool complete = Mark(deadline, team_.members()) &&
-                        !marking_.overflowed.load(std::memory_order_relaxed);
+  const bool complete =
+      Mark(deadline, team_.members()) && !marking_.overflowed.load(std::memory_order_relaxed);
   if (complete && options().checkmark) Verify(caller);
   marking_.stopped = false;
   return complete;
@@ -62,13 +67,19 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
   }
   Start();
   if (why_ != nullptr) return GiveUp(why_);
-  BeginMarking();
+  if (++tries_ < kMostTries) {
+    stage_ = Stage::kMarkYoung;
+  } else {
+    BeginMarking();
+  }
   return Outcome::kGoesOn;
 }
 
 // What is garbage, or will be written by who allocates, is no longer tracked; it is written by the
 // sweep, too.
 bool Cycle::Age(uint64_t deadline) {
+  // The rule is for what is written until then.
+  if (Skips(Skip::promoted)) clock::Sleep(clock::kMillisecond);
   SpanWalk::Aged aged[kAgedAtOnce];
   for (bool over = false; !over;) {
     const size_t n = walk_.AgeSome(ages_armed_, aged, kAgedAtOnce, &over);

@@ -40,7 +40,7 @@ class Generations {
   uint64_t promoted_ = 0;  // bytes that the minor cycles behind it marked
   uint64_t full_time_ = 0;
   unsigned minors_ = 0;
-  unsigned skips_ = 0;  // full cycles that are to come before the next minor one
+  unsigned skips_ = 0;     // full cycles that are to come before the next minor one
   unsigned failures_ = 0;  // minor cycles in a row that took more than a stop
   bool keeps_ = false;
   bool minor_is_due_ = false;

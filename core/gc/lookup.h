@@ -55,11 +55,13 @@ GCM_INLINE void Marker::Settle(const Found& found) {
     const uint32_t size = kSizeClasses.classes[found.size_class].size;
     ++counts_.objects;  // all others: when they are scanned
     counts_.bytes += size;
+    if (GCM_UNLIKELY(marking_->notes)) Note(found.start, found.size_class);
     return Push(found.start + uintptr_t{found.index} * size);
   }
   // pairs with: OpenSpan
   if ((arena_->tables().Info(found.start).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
+  if (GCM_UNLIKELY(marking_->notes)) Note(found.start, found.size_class);
   Enqueue(found.start);
 }
 

@@ -60,6 +60,16 @@ void Marker::Enqueue(uintptr_t start) {
   marking_->overflowed.store(true, std::memory_order_relaxed);
 }
 
+// Behind the mark. If the span is another one by now, the mark is gone, or it is this one's.
+// pairs with: BlackenNew
+void Marker::Note(uintptr_t start, unsigned size_class) {
+  const SideTables& tables = arena_->tables();
+  if ((tables.Info(start).load(std::memory_order_relaxed) & PageInfo::kUnscanned) != 0) return;
+  const uintptr_t end = start + kSizeClasses.classes[size_class].pages * kPageSize;
+  for (uintptr_t page = start; page < end; page += kPageSize)
+    tables.Info(page).fetch_or(PageInfo::kUnscanned, std::memory_order_relaxed);
+}
+
 // One step for all of them, then the next: what one step has on the way from memory, the others
 // need not wait for.
 GCM_NO_SANITIZE void Marker::SettleAll() {

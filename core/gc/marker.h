@@ -38,6 +38,7 @@ struct Marking {
   bool offsets = false;
   bool shifted = false;  // words that are eight times an address count (HOSTS.md, Chez)
   bool stopped = true;   // nobody protects or unmaps what is read
+  bool notes = false;    // where something is marked becomes PageInfo::kUnscanned
   std::atomic<bool> overflowed{false};
   ProtectedRanges protected_ranges;
   SegmentPool pool;
@@ -118,6 +119,7 @@ class Marker {
   void Settle(const Found& found);
   void SettleAll();
   void Enqueue(uintptr_t start);
+  void Note(uintptr_t start, unsigned size_class);
   void Push(uintptr_t entry);
   bool Take(uintptr_t* entry);
   void ScanEntry(uintptr_t entry);

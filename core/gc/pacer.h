@@ -45,8 +45,8 @@ class Pacer {
     uint64_t interval = UINT64_MAX;  // nanoseconds since the end of the last one
     bool frees = false;              // the program frees much of what it allocates
     bool minor = false;              // `marked` is what counts as live until the next full cycle
-    bool at_once = false;       // it marked all in one stop, with the program running before
-    bool at_once_next = false;  // the next one will, probably
+    bool at_once = false;            // it marked all in one stop, with the program running before
+    bool at_once_next = false;       // the next one will, probably
   };
 
   void SetPercent(uint64_t percent) { percent_ = percent; }  // UINT64_MAX: growth starts nothing
@@ -82,7 +82,7 @@ class Pacer {
   uint64_t growth_goal_ = UINT64_MAX;
   uint64_t growth_start_ = UINT64_MAX;  // where a cycle starts if no slots are free
   uint64_t limit_goal_ = UINT64_MAX;
-  uint64_t free_ = 0;           // bytes of free slots after the last cycle
+  uint64_t free_ = 0;  // bytes of free slots after the last cycle
   // Bytes that the program took during a cycle, lately; and during one that is mostly a stop.
   uint64_t runway_ = 0, short_runway_ = 0;
   bool short_next_ = false;
@@ -90,7 +90,7 @@ class Pacer {
   uint64_t room_ = kMinGrowth;  // the least bytes to grow by
   unsigned barren_ = 0;         // cycles in a row that found little, up to 2
   uint64_t heap_after_ = 0;
-  uint64_t basis_ = 0;  // of the growth: what the last full cycle scanned
+  uint64_t basis_ = 0;           // of the growth: what the last full cycle scanned
   uint64_t taken_at_start_ = 0;  // of a cycle that slots taken have started; 0: of another
   unsigned taken_backoff_ = 3;   // of what is taken 1/2^backoff counts as growth
   unsigned backoff_ = 0;         // early cycles wait 2^backoff times as long
