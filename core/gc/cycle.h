@@ -128,6 +128,7 @@ class Cycle {
   bool LookAtThreads(RootScanner::Caller caller);
   Outcome StopForMinor(RootScanner::Caller caller);
   bool CompleteMinor(RootScanner::Caller caller);
+  void NoteWritten();
   bool ScanOld(uint64_t deadline);
   bool Age(uint64_t deadline);
   void DropMarks();

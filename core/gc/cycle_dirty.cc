@@ -232,44 +232,71 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   return *complete;
 }
 
+// Which pages of old blocks were written, as their summaries say then. Nothing is armed again while
+// the program stands still: Age does it, or a round.
+void Cycle::NoteWritten() {
+  const Arena& arena = heap().pages().arena();
+  const SideTables& tables = arena.tables();
+  Range armed{};
+  auto note = [](void* data, Range run) {
+    const SideTables& all = heap().pages().arena().tables();
+    for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi; page += kPageSize) {
+      if (!all.HasChunk(page)) continue;
+      std::atomic<uint32_t>& info = all.Info(page);
+      if ((info.load(std::memory_order_relaxed) & PageInfo::kArmed) == 0) continue;
+      info.fetch_or(PageInfo::kWritten, std::memory_order_relaxed);
+      ++*static_cast<uint64_t*>(data);
+    }
+    return true;
+  };
+  auto fetch = [&] {
+    if (armed.size() != 0) dirty_.Fetch(armed, false, note, &record_.dirty_pages);
+    armed = {};
+  };
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
+    const Arena::Extent& extent = arena.extent(i);
+    for (uintptr_t page = extent.start; page < extent.ready; page += kPageSize) {
+      if (!tables.HasChunk(page)) continue;
+      if ((tables.Info(page).load(std::memory_order_relaxed) & PageInfo::kArmed) == 0) continue;
+      if (page - armed.hi > kArmedGap) fetch();
+      if (armed.size() == 0) armed.lo = page;
+      armed.hi = page + kPageSize;
+    }
+    fetch();
+  }
+}
+
 // What old blocks may hold that leads to young ones. False: it has taken too long.
 bool Cycle::ScanOld(uint64_t deadline) {
+  constexpr unsigned kBetweenLooks = 16;
   const Arena& arena = heap().pages().arena();
   const SideTables& tables = arena.tables();
   Marker& marker = markers_[0];
   Visit visit{&marker, &arena, deadline, 0, false, 0};
-  Range armed{};
-  auto fetch = [&] {
-    while (armed.lo < armed.hi && !visit.late)
-      armed.lo = dirty_.Fetch(armed, true, VisitDirty, &visit);
-    armed = {};
-  };
-  unsigned looks = 0;
-  for (size_t i = 0; i < arena.extent_count() && !visit.late; ++i) {
+  NoteWritten();
+  unsigned scans = 0;
+  for (size_t i = 0; i < arena.extent_count(); ++i) {
     const Arena::Extent& extent = arena.extent(i);
-    for (uintptr_t at = extent.start; at < extent.ready && !visit.late;) {
-      const uint32_t info =
-          tables.HasChunk(at) ? tables.Info(at).load(std::memory_order_relaxed) : 0;
-      uintptr_t next = at + kPageSize;
-      if ((info & PageInfo::kUnscanned) != 0) {
-        fetch();
-        if (!Skips(Skip::unscanned)) marker.ScanDirty(at, next);
-        if (++looks % 16 == 0) visit.late = clock::Now() >= deadline;
-      } else if ((info & PageInfo::kArmed) != 0) {
-        if (armed.hi != at) fetch();
-        armed = {armed.hi == at ? armed.lo : at, next};
+    for (uintptr_t at = extent.start, next; at < extent.ready && !visit.late; at = next) {
+      next = at + kPageSize;
+      uint32_t info = 0;
+      if (tables.HasChunk(at)) info = tables.Info(at).load(std::memory_order_relaxed);
+      if ((info & (PageInfo::kUnscanned | PageInfo::kWritten)) != 0) {
+        if ((info & PageInfo::kWritten) != 0 || !Skips(Skip::unscanned)) marker.ScanDirty(at, next);
+        // It was armed before, and what is written behind this is told.
+        if ((info & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed)
+          tables.Info(at).fetch_and(~PageInfo::kUnscanned, std::memory_order_relaxed);
+        if (++scans % kBetweenLooks == 0) visit.late = clock::Now() >= deadline;
       } else if (info == 0) {
         const Span* span = arena.SpanAround(at);
-        if (span != nullptr) next = Max(next, span->end());
-        if (span != nullptr && span->InUse() && span->large() && Marker::IsMarked(span, 0)) {
-          fetch();
-          armed = {Max(at, span->start), Min(extent.ready, span->end())};
-          fetch();
-        }
+        if (span == nullptr) continue;
+        next = Max(next, span->end());
+        if (!span->InUse() || !span->large() || !Marker::IsMarked(span, 0)) continue;
+        Range block{Max(at, span->start), Min(extent.ready, span->end())};
+        while (block.lo < block.hi && !visit.late)
+          block.lo = dirty_.Fetch(block, true, VisitDirty, &visit);
       }
-      at = next;
     }
-    fetch();
   }
   for (size_t i = 0; i < PieceCount() && !visit.late; ++i)
     visit.late = !TakeCards(&marker, Piece(i), deadline);

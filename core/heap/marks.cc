@@ -66,8 +66,8 @@ void Heap::ForgetFree(Span* span) {
 }
 
 // Mostly marked blocks: written seldom, and the allocator has little to write there. What is armed
-// only now may have been written since it was scanned, and is scanned once more. Bits of free slots
-// count as well as those of blocks: a block may be born there before the span is swept.
+// only now, or anew, may have been written since it was scanned, and is scanned once more. Bits of
+// free slots count as well as those of blocks: a block may be born there before the span is swept.
 Heap::Aging Heap::Age(Span* span, bool armed) {
   const SideTables& tables = pages_.arena().tables();
   std::atomic<uint64_t>* marks = tables.MarkBits(span->start);
@@ -82,13 +82,15 @@ Heap::Aging Heap::Age(Span* span, bool armed) {
     any |= bits;
     marked += static_cast<unsigned>(__builtin_popcountll(bits & span->Blocks(w)));
   }
-  const uint32_t before = tables.Info(span->start).load(std::memory_order_relaxed);
-  const bool was = armed || (before & PageInfo::kArmed) != 0;
+  constexpr uint32_t kFlags = PageInfo::kArmed | PageInfo::kUnscanned | PageInfo::kWritten;
+  uint32_t before = 0;
+  for (uintptr_t page = span->start; page < span->end(); page += kPageSize)
+    before |= tables.Info(page).load(std::memory_order_relaxed) & kFlags;
+  const bool was = armed || (before & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed;
   const bool full = marked >= span->slots - span->slots / kFewFree;
   uint32_t flags = full ? PageInfo::kArmed : any != 0 ? PageInfo::kUnscanned : 0;
   if (full && !was && !Skips(Skip::promoted)) flags |= PageInfo::kUnscanned;
-  constexpr uint32_t kFlags = PageInfo::kArmed | PageInfo::kUnscanned;
-  if ((before & kFlags) != flags) {
+  if (before != flags) {
     for (uintptr_t page = span->start; page < span->end(); page += kPageSize) {
       std::atomic<uint32_t>& info = tables.Info(page);
       info.fetch_and(~kFlags, std::memory_order_relaxed);

@@ -29,11 +29,13 @@ using SpanEntry = std::atomic<uintptr_t>;
 // are many times as large. 0: no span of slots.
 //   bits 0..7    size class + 1; kLargePage for a large block
 //   bits 8..15   the page's number in its span
+//   bit 28       and it was written
 //   bit 29       marked blocks lie here that a minor cycle scans in any case
 //   bit 30       marked blocks lie here, and it scans them where the page was written
 //   bit 31       of the first page: the span waits to be scanned
 struct PageInfo {
   static constexpr uint32_t kLargePage = 255;
+  static constexpr uint32_t kWritten = uint32_t{1} << 28;
   static constexpr uint32_t kUnscanned = uint32_t{1} << 29;
   static constexpr uint32_t kArmed = uint32_t{1} << 30;
   static constexpr uint32_t kQueued = uint32_t{1} << 31;
