@@ -179,6 +179,7 @@ class Cycle {
   uint64_t written_at_ = 0;
   Generations generations_;
   bool minor_ = false;
+  size_t changes_ = 0;       // of the tracking, by Age
   unsigned tries_ = 0;       // stops in which a minor cycle could have ended
   bool ages_armed_ = false;  // all pages in use were armed
   uint64_t last_roots_ = 0;  // bytes

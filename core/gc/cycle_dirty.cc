@@ -13,6 +13,8 @@ constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
 // Free pages between two that hold something are armed with them, up to so many.
 constexpr size_t kArmedGap = 16 * kPageSize;
+// And between two that are asked about at once: a call takes as long as a look at so many.
+constexpr size_t kAskedGap = 512 * kPageSize;
 
 bool IsInUse(const Arena& arena, uintptr_t page) {
   const Span* span = arena.SpanAround(page);
@@ -258,7 +260,7 @@ void Cycle::NoteWritten() {
     for (uintptr_t page = extent.start; page < extent.ready; page += kPageSize) {
       if (!tables.HasChunk(page)) continue;
       if ((tables.Info(page).load(std::memory_order_relaxed) & PageInfo::kArmed) == 0) continue;
-      if (page - armed.hi > kArmedGap) fetch();
+      if (page - armed.hi > kAskedGap) fetch();
       if (armed.size() == 0) armed.lo = page;
       armed.hi = page + kPageSize;
     }

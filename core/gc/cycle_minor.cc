@@ -24,6 +24,8 @@ constexpr uint64_t kMinorStop = 2 * clock::kMillisecond;
 constexpr uint64_t kFewRoots = 512 * kKiB;
 constexpr size_t kAgedAtOnce = 64;
 constexpr unsigned kMostTries = 2;
+// Changes of the tracking behind a cycle.
+constexpr size_t kFewChanges = 64, kPagesPerChange = 128;
 
 }  // namespace
 
@@ -76,19 +78,28 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
 }
 
 // What is garbage, or will be written by who allocates, is no longer tracked; it is written by the
-// sweep, too.
+// sweep, too. Each change of a range holds up all processors: where garbage and old blocks lie
+// among each other, the tracking ends with the cycle, as it does without minor cycles.
 bool Cycle::Age(uint64_t deadline) {
   // The rule is for what is written until then.
   if (Skips(Skip::promoted)) clock::Sleep(clock::kMillisecond);
   SpanWalk::Aged aged[kAgedAtOnce];
   for (bool over = false; !over;) {
     const size_t n = walk_.AgeSome(ages_armed_, aged, kAgedAtOnce, &over);
+    changes_ += n;
     for (size_t i = 0; i < n; ++i) {
       if (aged[i].arm) {
         dirty_.Arm(aged[i].pages);
       } else {
         dirty_.Disarm(aged[i].pages);
       }
+    }
+    if (changes_ > kFewChanges + heap().pages().in_use_pages() / kPagesPerChange) {
+      generations_.Fail();
+      DropMarks();
+      piece_ = 0;
+      stage_ = Stage::kUntrack;
+      return false;
     }
     if (!over && clock::Now() >= deadline) return false;
   }

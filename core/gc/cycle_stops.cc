@@ -113,6 +113,7 @@ void Cycle::TurnToSweeping(bool armed) {
   stage_ = Stage::kUntrack;
   if (WouldKeep(!armed)) {
     ages_armed_ = armed;
+    changes_ = 0;
     heap().SetMarksStay(true);
     walk_.Begin();
     stage_ = Stage::kAge;

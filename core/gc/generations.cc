@@ -14,7 +14,7 @@ constexpr uint64_t kLittleGarbage = 4;  // a part of the heap
 constexpr uint64_t kManyPromoted = 2;   // a part of what the last full cycle marked
 constexpr unsigned kMostMinors = 16;    // in a row
 constexpr uint64_t kManySurvive = 3;    // a part of what the last full cycle marked
-constexpr unsigned kMostFailures = 4;
+constexpr unsigned kMostFailures = 5;
 
 }  // namespace
 
@@ -32,11 +32,13 @@ bool Generations::Marked(const Cycle& cycle) {
     promoted_ = minors_ = 0;
     full_time_ = cycle.duration;
   }
+  if (skips_ != 0) --skips_;
   if (cycle.minor) {
-    failures_ = cycle.marked <= live_ / kManySurvive ? 0 : Min(failures_ + 1, kMostFailures);
-    if (failures_ != 0) skips_ = 1u << (failures_ - 1);
-  } else if (skips_ != 0) {
-    --skips_;
+    if (cycle.at_once && cycle.marked <= live_ / kManySurvive) {
+      failures_ = 0;
+    } else {
+      Fail();
+    }
   }
   const uint64_t young = cycle.in_use - Min(cycle.in_use, old_before);
   const uint64_t garbage = young - Min(young, cycle.marked);
@@ -46,6 +48,11 @@ bool Generations::Marked(const Cycle& cycle) {
   minor_is_due_ =
       keeps_ && skips_ == 0 && promoted_ <= live_ / kManyPromoted && minors_ < kMostMinors;
   return keeps_;
+}
+
+void Generations::Fail() {
+  failures_ = Min(failures_ + 1, kMostFailures);
+  skips_ = 1u << (failures_ - 1);
 }
 
 }  // namespace gcm

@@ -16,7 +16,7 @@ class Generations {
  public:
   struct Cycle {
     bool minor;
-    bool at_once;       // a minor one that was all done in its first stop
+    bool at_once;       // a minor one that was all done in stops of its own
     uint64_t marked;    // bytes; by a minor cycle: in addition
     uint64_t in_use;    // bytes of pages
     uint64_t written;   // bytes of pages that were written and scanned again
@@ -27,6 +27,8 @@ class Generations {
   // When a cycle has marked all. True: its marks are to be kept.
   bool Marked(const Cycle& cycle);
   void Drop() { keeps_ = minor_is_due_ = false; }
+  // It turned out not to be worth it: for some cycles, and for more each time in a row.
+  void Fail();
   bool keeps() const { return keeps_; }
   // Whether the next cycle may be a minor one.
   bool MinorIsDue() const { return minor_is_due_; }
@@ -41,7 +43,7 @@ class Generations {
   uint64_t full_time_ = 0;
   unsigned minors_ = 0;
   unsigned skips_ = 0;     // full cycles that are to come before the next minor one
-  unsigned failures_ = 0;  // minor cycles in a row that took more than a stop
+  unsigned failures_ = 0;  // in a row
   bool keeps_ = false;
   bool minor_is_due_ = false;
 };
