@@ -31,8 +31,10 @@ constexpr size_t kFewChanges = 64, kPagesPerChange = 128;
 
 bool Cycle::WouldKeep(bool at_once) {
   const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
+  // Pages in which blocks were born meanwhile were written, too.
+  const uint64_t written = record_.dirty_pages * kPageSize;
   return generations_.Marked({minor_, at_once, record_.heap_marked, in_use,
-                              record_.dirty_pages * kPageSize, clock::Now() - began_,
+                              written - Min(written, record_.taken), clock::Now() - began_,
                               plan_.interval}) &&
          plan_.keeps && dirty_.source() == DirtySource::kUffd;
 }
