@@ -97,8 +97,12 @@ void Heap::Relieve() {
 
 Span* Heap::AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed) {
   Span* span = pages_.Allocate(pages, alignment, words, mixed);
-  if (GCM_UNLIKELY(clean_) && span != nullptr && !span->zero)
+  if (span == nullptr) return nullptr;
+  if (GCM_UNLIKELY(span->garbage || (clean_ && !span->zero))) {
     memset(PointerTo(span->start), 0, span->pages * kPageSize);
+    span->zero = true;
+    span->garbage = false;
+  }
   return span;
 }
 

@@ -1,5 +1,7 @@
 #include "core/heap/page_heap.h"
 
+#include <cstring>
+
 #include "platform/clock.h"
 #include "platform/memory.h"
 
@@ -11,6 +13,8 @@ constexpr size_t kHugePages = 32 * kMiB / kPageSize;
 // Shorter spans hardly ever find no resident run, and are not worth the look at many.
 constexpr size_t kMixedFrom = 64 * kKiB / kPageSize;
 constexpr unsigned kMostLooked = 32;
+// Garbage that is joined with what is none.
+constexpr size_t kScrubbedAtOnce = 64 * kKiB / kPageSize;
 
 }  // namespace
 
@@ -43,9 +47,16 @@ Span* PageHeap::Join(Span* run, uintptr_t neighbour) {
   }
   if (other->end() != run->start && run->end() != other->start) return run;  // a stale entry
   RemoveRun(other);
+  // Else all of it would have to be scrubbed in the end.
+  Span* garbage = run->garbage ? run : other;
+  if (run->garbage != other->garbage && garbage->pages <= kScrubbedAtOnce) {
+    memset(PointerTo(garbage->start), 0, garbage->pages * kPageSize);
+    garbage->garbage = false;
+  }
   run->start = Min(run->start, other->start);
   run->pages += other->pages;
   run->zero = run->zero && other->zero;
+  run->garbage = run->garbage || other->garbage;
   run->freed_at = Max(run->freed_at, other->freed_at);
   DeleteSpan(other);
   return run;
@@ -85,6 +96,7 @@ void PageHeap::Absorb(Span* whole, Span* other, Range area) {
   const Range part{Max(other->start, area.lo), Min(other->end(), area.hi)};
   whole->start = Min(whole->start, part.lo);
   whole->pages += part.size() / kPageSize;
+  whole->garbage = whole->garbage || other->garbage;
   whole->freed_at = Max(whole->freed_at, other->freed_at);
   other->pages -= part.size() / kPageSize;
   if (other->pages == 0) return DeleteSpan(other);
@@ -166,6 +178,7 @@ Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
   span->start = run->start;
   span->pages = pages;
   span->zero = run->zero;
+  span->garbage = run->garbage;
   span->resident = run->resident;
   span->freed_at = run->freed_at;
   if (run->pages == pages) {
@@ -197,6 +210,7 @@ Span* PageHeap::Allocate(size_t pages, size_t alignment, unsigned words, bool mi
       front->start = run->start;
       front->pages = lead;
       front->zero = run->zero;
+      front->garbage = run->garbage;
       front->resident = run->resident;
       front->freed_at = run->freed_at;
       front->state.store(SpanState::kFree, std::memory_order_relaxed);
@@ -272,6 +286,7 @@ bool PageHeap::Extend(Span* span, size_t extra) {
     }
   }
   RemoveRun(next);
+  if (next->garbage) memset(PointerTo(next->start), 0, extra * kPageSize);
   if (next->pages == extra) {
     DeleteSpan(next);
   } else {
@@ -311,7 +326,7 @@ void PageHeap::Trim(Span* span, size_t pages) {
 
 size_t PageHeap::ReleaseRun(Span* run) {
   if (!memory::Decommit(run->start, run->pages * kPageSize)) return 0;
-  run->resident = false;
+  run->resident = run->garbage = false;
   run->zero = true;
   released_total_ += run->pages * kPageSize;
   return run->pages * kPageSize;

@@ -56,7 +56,7 @@ Span* NewSpan(unsigned words) {
   span->credit = 0;
   StoreRelaxed(&span->size_class, kLargeClass);
   span->list = SpanList::kNone;
-  span->zero = span->resident = false;
+  span->zero = span->garbage = span->resident = false;
   span->owner.store(kOwnerNone, std::memory_order_relaxed);
   span->LeaveBin();
   // remote_queued and next_remote are left as they are: a thread that freed into the span's former

@@ -23,18 +23,33 @@ bool Sweeper::IsSwept(const Span* span) const {
   return span->swept.load(std::memory_order_relaxed) == heap().pages().sweep_epoch();
 }
 
+bool Sweeper::Empties(const Span* span) const {
+  if (heap().poison() || IsProtected(span)) return false;
+  const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
+  for (unsigned w = 0; w < span->words(); ++w) {
+    const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
+    const uint64_t free = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE) |
+                          span->remote_bits()[w].load(std::memory_order_acquire);
+    if ((~(garbage | free) & span->ValidBits(w)) != 0) return false;
+  }
+  return true;
+}
+
+bool Sweeper::IsProtected(const Span* span) const {
+  return protected_ != nullptr && protected_->Overlaps({span->start, span->end()});
+}
+
 template <typename Use>
-bool Sweeper::SweepSlots(Span* span, Use use) {
+bool Sweeper::SweepSlots(Span* span, bool scrub, Use use) {
   span->swept.store(heap().pages().sweep_epoch(), std::memory_order_relaxed);
-  const Range range{span->start, span->end()};
-  const bool is_protected = protected_ != nullptr && protected_->Overlaps(range);
+  const bool is_protected = IsProtected(span);
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   bool any = false;
   for (unsigned w = 0; w < span->words() && !is_protected; ++w) {
     // What the owner frees meanwhile, or hands out, was marked.
     const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
     if (garbage == 0) continue;
-    for (uint64_t rest = garbage; rest != 0;) {  // slots side by side at once
+    for (uint64_t rest = scrub ? garbage : 0; rest != 0;) {  // slots side by side at once
       const auto first = static_cast<unsigned>(__builtin_ctzll(rest));
       const uint64_t behind = ~(rest >> first);
       const unsigned n = behind == 0 ? 64 : static_cast<unsigned>(__builtin_ctzll(behind));
@@ -63,7 +78,7 @@ void Sweeper::Begin(const ProtectedRanges* protected_ranges) {
 
 void Sweeper::SweepBeforeUse(Span* span) {
   if (IsSwept(span) || Skips(Skip::black)) return;
-  SweepSlots(span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
+  SweepSlots(span, true, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
 }
 
 bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
@@ -71,18 +86,26 @@ bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
   const uintptr_t owner = span->owner.load(std::memory_order_relaxed) & ~kOwnerCareful;
   if (owner != AddressOf(this)) return false;
   if (!span->InUse() || sweeper->IsSwept(span)) return true;
+  // Nobody allocates from it, and so it will be given back, below.
+  const bool empties = span->list != SpanList::kCurrent && sweeper->Empties(span);
   if (stopped) {
     bool changed = heap().FoldRemote(span);
     changed |= sweeper->SweepSlots(
-        span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
-    if (changed && Relist(span)) heap().pages().Free(span);
+        span, !empties, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
+    if (changed && Relist(span)) {
+      span->garbage = empties;
+      heap().pages().Free(span);
+    }
     return true;
   }
-  sweeper->SweepSlots(span, [span](unsigned w, uint64_t garbage) {
+  sweeper->SweepSlots(span, !empties, [span](unsigned w, uint64_t garbage) {
     // pairs with: the exchange in FoldRemote
     span->remote_bits()[w].fetch_or(garbage, std::memory_order_release);
   });
-  if (RelistSwept(span)) heap().pages().Free(span);
+  if (RelistSwept(span)) {
+    span->garbage = empties;
+    heap().pages().Free(span);
+  }
   return true;
 }
 
@@ -123,9 +146,11 @@ bool CentralLists::Sweep(Span* span, Sweeper* sweeper) {
     LockGuard guard(list.lock);
     if (!IsUnowned(span, size_class)) return !span->InUse();
     if (sweeper->IsSwept(span)) return true;
+    const bool empties = sweeper->Empties(span);
     bool changed = heap().FoldRemote(span);
     changed |= sweeper->SweepSlots(
-        span, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
+        span, !empties, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
+    span->garbage = empties;
     empty = changed && ListByFree(list, span);
   }
   if (empty) heap().pages().Free(span);

@@ -46,13 +46,17 @@ class Sweeper {
   // The caller holds its cache's lock, in a section, and is about to allocate from its span.
   void SweepBeforeUse(Span* span);
   // Under the lock of the span's owner: marks it as swept and returns whether `use(w, garbage)` was
-  // called for any word of its bits. The blocks are scrubbed before.
+  // called for any word of its bits. With `scrub` the blocks are scrubbed before.
   template <typename Use>
-  bool SweepSlots(Span* span, Use use);
+  bool SweepSlots(Span* span, bool scrub, Use use);
+  // Under the same lock, of a span that nobody allocates from: nothing is left in it when it is
+  // swept. Then it need not be scrubbed before somebody else gets its pages.
+  bool Empties(const Span* span) const;
 
  private:
   bool SweepOne(Span* span, bool stopped);
   void SweepLarge(Span* span);
+  bool IsProtected(const Span* span) const;
 
   std::atomic<uint64_t> objects_{0}, bytes_{0};
   Result before_{};
