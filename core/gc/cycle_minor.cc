@@ -25,7 +25,7 @@ constexpr uint64_t kFewRoots = 512 * kKiB;
 constexpr size_t kAgedAtOnce = 64;
 constexpr unsigned kMostTries = 2;
 // Changes of the tracking behind a cycle.
-constexpr size_t kFewChanges = 64, kPagesPerChange = 128;
+constexpr size_t kFewChanges = 64, kPagesPerChange = 8;
 
 }  // namespace
 
