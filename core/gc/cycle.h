@@ -130,6 +130,9 @@ class Cycle {
   bool CompleteMinor(RootScanner::Caller caller);
   void NoteWritten();
   bool ScanOld(uint64_t deadline);
+  struct Visit;
+  static bool VisitDirty(void* data, Range run);
+  void ScanOldIn(Range part, Visit* visit);
   bool Age(uint64_t deadline);
   void DropMarks();
   bool ScanRoots(bool whole);

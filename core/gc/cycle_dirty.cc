@@ -9,6 +9,7 @@ namespace gcm {
 namespace {
 
 constexpr size_t kPieceSize = 16 * kMiB;
+constexpr size_t kPartsOfPiece = 32;
 constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
 // Free pages between two that hold something are armed with them, up to so many.
@@ -21,15 +22,6 @@ bool IsInUse(const Arena& arena, uintptr_t page) {
   return span != nullptr && span->InUse();
 }
 
-struct Visit {
-  Marker* marker;
-  const Arena* arena;
-  uint64_t deadline;
-  uint64_t pages;
-  bool late;
-  uint64_t scanning;  // nanoseconds
-};
-
 void SetCards(const Arena& arena, Range run) {
   for (uintptr_t page = run.lo; page < run.hi; page += kPageSize) {
     if (!arena.Contains(page) || !arena.tables().HasChunk(page)) continue;
@@ -38,8 +30,19 @@ void SetCards(const Arena& arena, Range run) {
   }
 }
 
+}  // namespace
+
+struct Cycle::Visit {
+  Marker* marker;
+  const Arena* arena;
+  uint64_t deadline;
+  uint64_t pages;
+  bool late;
+  uint64_t scanning;  // nanoseconds
+};
+
 // Fetched is fetched: what there is no time for stays on the cards, with the rest of its batch.
-bool VisitDirty(void* data, Range run) {
+bool Cycle::VisitDirty(void* data, Range run) {
   auto* v = static_cast<Visit*>(data);
   if (v->late) {
     v->pages += run.size() / kPageSize;
@@ -63,8 +66,6 @@ bool VisitDirty(void* data, Range run) {
   }
   return !v->late;
 }
-
-}  // namespace
 
 // The heap as pieces for the dirty source.
 size_t Cycle::PieceCount() const {
@@ -270,40 +271,60 @@ void Cycle::NoteWritten() {
 
 // What old blocks may hold that leads to young ones. False: it has taken too long.
 bool Cycle::ScanOld(uint64_t deadline) {
-  constexpr unsigned kBetweenLooks = 16;
-  const Arena& arena = heap().pages().arena();
-  const SideTables& tables = arena.tables();
-  Marker& marker = markers_[0];
-  Visit visit{&marker, &arena, deadline, 0, false, 0};
   NoteWritten();
-  unsigned scans = 0;
-  for (size_t i = 0; i < arena.extent_count(); ++i) {
-    const Arena::Extent& extent = arena.extent(i);
-    for (uintptr_t at = extent.start, next; at < extent.ready && !visit.late; at = next) {
-      next = at + kPageSize;
-      uint32_t info = 0;
-      if (tables.HasChunk(at)) info = tables.Info(at).load(std::memory_order_relaxed);
-      if ((info & (PageInfo::kUnscanned | PageInfo::kWritten)) != 0) {
-        if ((info & PageInfo::kWritten) != 0 || !Skips(Skip::unscanned)) marker.ScanDirty(at, next);
-        // It was armed before, and what is written behind this is told.
-        if ((info & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed)
-          tables.Info(at).fetch_and(~PageInfo::kUnscanned, std::memory_order_relaxed);
-        if (++scans % kBetweenLooks == 0) visit.late = clock::Now() >= deadline;
-      } else if (info == 0) {
-        const Span* span = arena.SpanAround(at);
-        if (span == nullptr) continue;
-        next = Max(next, span->end());
-        if (!span->InUse() || !span->large() || !Marker::IsMarked(span, 0)) continue;
-        Range block{Max(at, span->start), Min(extent.ready, span->end())};
-        while (block.lo < block.hi && !visit.late)
-          block.lo = dirty_.Fetch(block, true, VisitDirty, &visit);
-      }
+  Job job{this, deadline};
+  team_.Run(
+      [](void* data, unsigned member) {
+        auto* j = static_cast<Job*>(data);
+        Cycle* self = j->self;
+        const uint64_t cpu = clock::ThreadCpu();
+        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, false, 0};
+        const size_t count = self->PieceCount() * kPartsOfPiece;
+        while (!visit.late) {
+          const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);
+          if (i >= count) break;
+          Range part = self->Piece(i / kPartsOfPiece);
+          part.lo += i % kPartsOfPiece * (kPieceSize / kPartsOfPiece);
+          part.hi = Min(part.hi, part.lo + kPieceSize / kPartsOfPiece);
+          if (part.lo >= part.hi) continue;
+          self->ScanOldIn(part, &visit);
+          visit.late = visit.late || !self->TakeCards(visit.marker, part, j->deadline) ||
+                       clock::Now() >= j->deadline;
+        }
+        if (visit.late) j->complete.store(false, std::memory_order_relaxed);
+        j->pages.fetch_add(visit.pages, std::memory_order_relaxed);
+        if (member != 0) j->cpu.fetch_add(clock::ThreadCpu() - cpu, std::memory_order_relaxed);
+      },
+      &job, team_.members());
+  record_.dirty_pages += job.pages.load(std::memory_order_relaxed);
+  record_.cpu += job.cpu.load(std::memory_order_relaxed);
+  return job.complete.load(std::memory_order_relaxed);
+}
+
+void Cycle::ScanOldIn(Range part, Visit* visit) {
+  const SideTables& tables = visit->arena->tables();
+  for (uintptr_t at = part.lo, next; at < part.hi; at = next) {
+    next = at + kPageSize;
+    uint32_t info = 0;
+    if (tables.HasChunk(at)) info = tables.Info(at).load(std::memory_order_relaxed);
+    if ((info & (PageInfo::kUnscanned | PageInfo::kWritten)) != 0) {
+      if ((info & PageInfo::kWritten) != 0 || !Skips(Skip::unscanned))
+        visit->marker->ScanDirty(at, next);
+      // It was armed before, and what is written behind this is told.
+      if ((info & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed)
+        tables.Info(at).fetch_and(~PageInfo::kUnscanned, std::memory_order_relaxed);
+    } else if (info == 0) {
+      const Span* span = visit->arena->SpanAround(at);
+      // What stands for a page within a free run may be of a former life.
+      if (span == nullptr || !span->InUse() || at - span->start >= span->pages * kPageSize)
+        continue;
+      next = span->end();
+      if (!span->large() || !Marker::IsMarked(span, 0)) continue;
+      Range block{at, Min(part.hi, next)};
+      while (block.lo < block.hi && !visit->late)
+        block.lo = dirty_.Fetch(block, true, VisitDirty, visit);
     }
   }
-  for (size_t i = 0; i < PieceCount() && !visit.late; ++i)
-    visit.late = !TakeCards(&marker, Piece(i), deadline);
-  record_.dirty_pages += visit.pages;
-  return !visit.late;
 }
 
 // Both ranges are of one kind then, and what is moved counts as written until the end.
