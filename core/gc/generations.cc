@@ -8,12 +8,12 @@ namespace {
 // The next cycle is near if it comes within so many times what a full one takes.
 constexpr uint64_t kNear = 8;
 constexpr uint64_t kLeastPatience = 20 * clock::kMillisecond, kMostPatience = clock::kSecond;
-constexpr uint64_t kLargest = kGiB;     // of heaps: a minor cycle looks at every page
-constexpr uint64_t kMuchWritten = 4;    // a part of the heap
-constexpr uint64_t kLittleGarbage = 4;  // a part of the heap
-constexpr uint64_t kManyPromoted = 2;   // a part of what the last full cycle marked
-constexpr unsigned kMostMinors = 16;    // in a row
-constexpr uint64_t kManySurvive = 3;    // a part of what the last full cycle marked
+constexpr uint64_t kLargest = kGiB;  // of heaps: a minor cycle looks at every page
+// Parts of the heap.
+constexpr uint64_t kMuchWritten = 4, kLittleGarbage = 4;
+// Parts of what the last full cycle marked, or of this part of the heap, if that is more.
+constexpr uint64_t kManyPromoted = 2, kManySurvive = 3, kLeastOld = 4, kLeastYoung = 2;
+constexpr unsigned kMostMinors = 16;  // in a row
 constexpr unsigned kMostFailures = 5;
 
 }  // namespace
@@ -34,7 +34,7 @@ bool Generations::Marked(const Cycle& cycle) {
   }
   if (skips_ != 0) --skips_;
   if (cycle.minor) {
-    if (cycle.at_once && cycle.marked <= live_ / kManySurvive) {
+    if (cycle.at_once && cycle.marked <= Max(live_, cycle.in_use / kLeastYoung) / kManySurvive) {
       failures_ = 0;
     } else {
       Fail();
@@ -45,8 +45,9 @@ bool Generations::Marked(const Cycle& cycle) {
   keeps_ = cycle.interval <= patience() && cycle.in_use <= kLargest &&
            cycle.written <= cycle.in_use / kMuchWritten &&
            garbage >= cycle.in_use / kLittleGarbage && skips_ <= 1;
-  minor_is_due_ =
-      keeps_ && skips_ == 0 && promoted_ <= live_ / kManyPromoted && minors_ < kMostMinors;
+  minor_is_due_ = keeps_ && skips_ == 0 &&
+                  promoted_ <= Max(live_, cycle.in_use / kLeastOld) / kManyPromoted &&
+                  minors_ < kMostMinors;
   return keeps_;
 }
 

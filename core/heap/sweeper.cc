@@ -28,8 +28,9 @@ bool Sweeper::Empties(const Span* span) const {
   const std::atomic<uint64_t>* marks = heap().pages().arena().tables().MarkBits(span->start);
   for (unsigned w = 0; w < span->words(); ++w) {
     const uint64_t garbage = span->Blocks(w) & ~marks[w].load(std::memory_order_relaxed);
-    const uint64_t free = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE) |
-                          span->remote_bits()[w].load(std::memory_order_acquire);
+    // A slot that is free stays so; who gets the pages looks for himself.
+    const uint64_t free =
+        LoadRelaxed(&span->free_bits()[w]) | span->remote_bits()[w].load(std::memory_order_relaxed);
     if ((~(garbage | free) & span->ValidBits(w)) != 0) return false;
   }
   return true;

@@ -29,6 +29,12 @@ CONTROLS = {
     "early_sweep": {},
     "black": {},
     "cached": FAST,
+    # Minor cycles.
+    "new_marks": FAST,
+    "unscanned": FAST,
+    "notes": FAST,
+    "promoted": {**FAST, "GCMALLOC_CHECKMARK": "1"},
+    "born_white": FAST,
 }
 # What can be left out without harm. Where a thread cannot have descriptors of its own, there is none. What the dirty
 # source does not report, the program's own barrier does.

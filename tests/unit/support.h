@@ -130,7 +130,7 @@ inline Collector& StartedCollector() {
 inline void ResetMarks() {
   SpanWalk walk;
   walk.Begin();
-  while (!walk.ResetSome()) {
+  while (!walk.ResetSome(false)) {
   }
 }
 

@@ -393,5 +393,33 @@ TEST(Sweeper, ReclaimsExactlyWhatIsLostBesideThreadsThatAllocate) {
   EXPECT_EQ(test::OutcomeInChild(SweepBesideMutators, 60), "ok");
 }
 
+// Pages that a sweep has emptied hold what looks like pointers, until somebody gets them.
+TEST(Sweeper, WhatItEmptiesIsScrubbedWhenItIsHandedOut) {
+  constexpr size_t kSize = 3000, kCount = 3000;
+  constexpr uint64_t kContents = 0xC0FFEE00C0FFEE;
+  for (bool stopped : {false, true}) {
+    std::vector<void*> lost;
+    for (size_t i = 0; i < kCount; ++i) {
+      auto* p = static_cast<uint64_t*>(heap().Allocate(kSize));
+      for (size_t k = 0; k < kSize / 8; ++k) p[k] = kContents;
+      lost.push_back(p);
+    }
+    heap().FlushCache();
+    MarkAll();
+    for (void* p : lost) Unmark(p);
+    BeginSweep();
+    FinishSweep(stopped);
+    for (size_t size : {size_t{48}, kSize, 100 * kKiB}) {
+      std::vector<uint64_t*> fresh;
+      for (size_t i = 0; i < 3 * kMiB / size; ++i) {
+        fresh.push_back(static_cast<uint64_t*>(heap().Allocate(size)));
+        for (size_t k = 0; k < size / 8; ++k) ASSERT_NE(fresh.back()[k], kContents) << size << " at " << k;
+      }
+      for (uint64_t* p : fresh) heap().Free(p, "test");
+      heap().FlushCache();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gcm

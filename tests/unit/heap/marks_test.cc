@@ -1,0 +1,187 @@
+// Mark bits that outlive their cycle, and what the next one has to do with a page.
+#include <cstring>
+#include <vector>
+
+#include "tests/unit/support.h"
+
+namespace gcm {
+namespace {
+
+constexpr size_t kSize = 40;
+
+struct KeepsMarks {
+  KeepsMarks() { heap().SetMarksStay(true); }
+  ~KeepsMarks() { heap().SetMarksStay(false); }
+};
+
+Span* SpanOf(const void* p) { return heap().pages().arena().SpanAround(AddressOf(p)); }
+unsigned IndexOf(const void* p) { return SpanOf(p)->IndexOf(AddressOf(p) - SpanOf(p)->start); }
+std::atomic<uint64_t>* Marks(const Span* span) { return heap().pages().arena().tables().MarkBits(span->start); }
+bool Bit(const std::atomic<uint64_t>* words, unsigned i) { return (words[i / 64].load() >> i % 64 & 1) != 0; }
+uint32_t Flags(uintptr_t page) {
+  return heap().pages().arena().tables().Info(page).load() &
+         (PageInfo::kArmed | PageInfo::kUnscanned | PageInfo::kWritten);
+}
+void SetFlag(const Span* span, uint32_t flag) {
+  heap().pages().arena().tables().Info(span->start).fetch_or(flag);
+}
+
+// A span, all of whose slots are blocks.
+struct FullSpan {
+  FullSpan() {
+    heap().FlushCache();
+    for (;;) {
+      void* p = heap().Allocate(kSize);
+      blocks.push_back(p);
+      span = SpanOf(p);
+      if (span->CountFree() + 1 != span->slots) continue;
+      mine.assign(1, p);
+      while (mine.size() < span->slots) {
+        void* next = heap().Allocate(kSize);
+        blocks.push_back(next);
+        if (SpanOf(next) == span) mine.push_back(next);
+      }
+      MarkFirst(0);
+      heap().Age(span, false);
+      return;
+    }
+  }
+  ~FullSpan() {
+    for (void* p : blocks) heap().Free(p, "test");
+  }
+  void MarkFirst(size_t count) {
+    for (unsigned w = 0; w < span->words(); ++w) {
+      const uint64_t bits = count >= (w + 1) * 64u ? ~uint64_t{0}
+                            : count <= w * 64u     ? 0
+                                                   : (uint64_t{1} << (count - w * 64u)) - 1;
+      Marks(span)[w].store(bits & span->ValidBits(w));
+      Marks(span)[span->words() + w].store(bits & span->ValidBits(w));
+    }
+  }
+  std::vector<void*> blocks, mine;
+  Span* span;
+};
+
+TEST(Marks, StayOverTheBeginningOfAMinorCycle) {
+  FullSpan full;
+  full.MarkFirst(3);
+  heap().KeepMarks(full.span);
+  for (unsigned i = 0; i < full.span->slots; ++i) {
+    EXPECT_EQ(Bit(Marks(full.span), i), i < 3) << i;
+    EXPECT_EQ(Bit(Marks(full.span) + full.span->words(), i), i < 3) << i;
+  }
+}
+
+TEST(Marks, OfWhatIsFreeAreSetForACycleAndForgottenByItsSweep) {
+  FullSpan full;
+  full.MarkFirst(3);
+  void* freed = full.mine.back();
+  const unsigned index = IndexOf(freed);
+  heap().Free(freed, "test");
+  heap().FlushCache();
+  heap().KeepMarks(full.span);
+  EXPECT_TRUE(Bit(Marks(full.span), index));
+  EXPECT_TRUE(Bit(Marks(full.span) + full.span->words(), index));
+  heap().ForgetFree(full.span);
+  for (unsigned i = 0; i < full.span->slots; ++i) {
+    EXPECT_EQ(Bit(Marks(full.span), i), i < 3) << i;
+    // What is not marked must not count as scanned: it would never be.
+    EXPECT_EQ(Bit(Marks(full.span) + full.span->words(), i), i < 3) << i;
+  }
+  for (void*& p : full.blocks) {
+    if (p == freed) p = nullptr;
+  }
+}
+
+TEST(Marks, OfANewSpanAreClearWhateverWasThere) {
+  KeepsMarks keeps;
+  uintptr_t start = 0;
+  size_t slot_size = 0, seen = 0;
+  for (int round = 0; round < 50 && seen == 0; ++round) {
+    {
+      FullSpan full;
+      full.MarkFirst(full.span->slots);
+      start = full.span->start;
+      slot_size = full.span->slot_size;
+    }
+    heap().FlushCache();
+    std::vector<void*> others;
+    for (int i = 0; i < 2000; ++i) {
+      others.push_back(heap().Allocate(16u << i % 5));
+      const Span* span = SpanOf(others.back());
+      if (span->start != start || span->slot_size == slot_size) continue;
+      ++seen;
+      for (unsigned w = 0; w < span->words(); ++w) {
+        EXPECT_EQ(Marks(span)[w].load(), 0u);
+        if (!HasScannedBits(span->size_class)) continue;
+        EXPECT_EQ(Marks(span)[span->words() + w].load(), 0u);
+      }
+    }
+    for (void* p : others) heap().Free(p, "test");
+  }
+  EXPECT_NE(seen, 0u);
+}
+
+TEST(Marks, AFullSpanIsArmedAndScannedOnceMore) {
+  FullSpan full;
+  full.MarkFirst(full.span->slots);
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kArm);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed | PageInfo::kUnscanned);
+  // The next cycle has scanned it.
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed);
+  // It was written, and has not been armed since.
+  SetFlag(full.span, PageInfo::kWritten);
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kArm);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed | PageInfo::kUnscanned);
+}
+
+TEST(Marks, ASpanWithRoomIsScannedAlways) {
+  FullSpan full;
+  full.MarkFirst(2);
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
+  EXPECT_EQ(heap().Age(full.span, true), Heap::Aging::kDisarm);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
+}
+
+TEST(Marks, WithoutAnyASpanIsLeftAlone) {
+  FullSpan full;
+  full.MarkFirst(0);
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(Flags(full.span->start), 0u);
+  full.MarkFirst(full.span->slots);
+  EXPECT_EQ(heap().Age(full.span, true), Heap::Aging::kNone);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed);
+  full.MarkFirst(0);
+  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kDisarm);
+  EXPECT_EQ(Flags(full.span->start), 0u);
+}
+
+// A block may be born there before the sweep comes.
+TEST(Marks, BitsOfFreeSlotsCount) {
+  FullSpan full;
+  full.MarkFirst(0);
+  heap().Free(full.mine.back(), "test");
+  for (void*& p : full.blocks) {
+    if (p == full.mine.back()) p = nullptr;
+  }
+  heap().FlushCache();
+  heap().KeepMarks(full.span);
+  heap().Age(full.span, false);
+  EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
+}
+
+TEST(Marks, ALargeBlockIsTrackedWhileItIsMarked) {
+  void* p = heap().Allocate(100 * kKiB);
+  Span* span = SpanOf(p);
+  Marks(span)[0].store(1);
+  EXPECT_EQ(heap().Age(span, true), Heap::Aging::kNone);
+  Marks(span)[0].store(0);
+  EXPECT_EQ(heap().Age(span, true), Heap::Aging::kDisarm);
+  EXPECT_EQ(heap().Age(span, false), Heap::Aging::kNone);
+  heap().Free(p, "test");
+}
+
+}  // namespace
+}  // namespace gcm
