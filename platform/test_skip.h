@@ -49,6 +49,7 @@ namespace gcm {
   X(promoted)   /* pages that are armed for the first time are not scanned once more */     \
   X(born_white) /* what is born before the stop of a minor cycle is marked */               \
   X(notes)      /* what a minor cycle marks before its last stop is not scanned again */    \
+  X(born_noted) /* spans that are born while young blocks are marked are not scanned */     \
   X(unscanned)  /* pages with marked blocks that are not armed are not scanned */           \
   /* Dirty tracking. */                                                                     \
   X(dirty)  /* no page is reported as written */                                            \

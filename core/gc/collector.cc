@@ -300,6 +300,7 @@ bool Collector::RunHere(const char* reason) {
   Cycle::Plan plan = PlanFor(reason);
   plan.helpers = 0;
   plan.concurrent = plan.concurrent && options().workers == 0;
+  plan.minor = plan.keeps = false;  // nobody would watch
   cycle_.Begin(plan);
   if (!cycle_.concurrent()) return GoOnHere(UINT64_MAX);
   heap().SetTrigger(0);  // every refill takes its part

@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "core/gc/collector.h"
+#include "platform/process.h"
 #include "platform/syscall.h"
 
 namespace gcm {
@@ -16,6 +17,7 @@ bool Collector::OnMove(Range from, uintptr_t to) { return collector().AskToMove(
 bool Collector::AskToMove(Range from, uintptr_t to) {
   // The leader does it between two steps, one of which may stop this thread. One at a time, and a
   // handler of the same thread not at all.
+  if (held_off_by_.load(std::memory_order_relaxed) == process::ThreadId()) return false;
   if (!move_lock_.TryLock()) return false;
   const bool moved = (LeadsBeside() || Watches()) && AwaitMove(from, to);
   move_lock_.Unlock();
@@ -33,6 +35,7 @@ bool Collector::AwaitMove(Range from, uintptr_t to) {
       asked_.store(kNothing, std::memory_order_relaxed);
       return asked == kMoved;
     }
+    if (asked == kNothing) return false;  // in a child that a handler has forked meanwhile
     uint32_t expected = kMove;
     if (!LeadsBeside() && !Watches() && asked_.compare_exchange_strong(expected, kNothing))
       return false;

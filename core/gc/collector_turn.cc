@@ -70,6 +70,8 @@ void Collector::DropCycle() {
   ended_.fetch_add(1, std::memory_order_release);  // pairs with: AwaitEnd
   beside_.store(false, std::memory_order_relaxed);
   watch_.store(kAway, std::memory_order_relaxed);
+  asked_.store(kNothing, std::memory_order_relaxed);
+  move_lock_.Reset();
   pace_.store(Cycle::kFree, std::memory_order_relaxed);
   wanted_.store(0, std::memory_order_relaxed);
   throttled_.store(0, std::memory_order_relaxed);

@@ -57,7 +57,8 @@ void Cycle::Begin(const Plan& plan) {
   outrun_ = held_ = false;
   written_at_ = 0;
   fetch_time_ = 0;
-  if (!plan_.concurrent || (generations_.keeps() && !dirty_.StillWorks())) DropMarks();
+  if (generations_.keeps() && !plan_.concurrent) Leave(UINT64_MAX);
+  if (generations_.keeps() && !dirty_.StillWorks()) DropMarks();
   if (!generations_.keeps()) tracked_bytes_ = 0;
   record_ = {};
   began_ = clock::Now();
@@ -80,7 +81,7 @@ void Cycle::Begin(const Plan& plan) {
   record_.minor = minor_;
   record_.workers = plan_.concurrent ? plan_.workers : 0;
   marking_.stride = options().align;
-  marking_.offsets = false;
+  marking_.offsets = marking_.offsets && minor_;
   marking_.stopped = marking_.notes = false;
   marking_.overflowed.store(false, std::memory_order_relaxed);
   marking_.protected_ranges.Clear();

@@ -132,6 +132,7 @@ bool Cycle::Arm(uint64_t deadline) {
 
 void Cycle::UntrackLarge() {
   for (size_t i = 0; i < roots_->large_count(); ++i) dirty_.Untrack(roots_->large()[i]);
+  roots_->ForgetLarge();
 }
 
 // The program's own large memory, which was read before: so it is read again.
@@ -313,7 +314,7 @@ void Cycle::ScanOldIn(Range part, Visit* visit) {
       // It was armed before, and what is written behind this is told.
       if ((info & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed)
         tables.Info(at).fetch_and(~PageInfo::kUnscanned, std::memory_order_relaxed);
-    } else if (info == 0) {
+    } else if (PageInfo::ClassOf(info) >= kClasses) {
       const Span* span = visit->arena->SpanAround(at);
       // What stands for a page within a free run may be of a former life.
       if (span == nullptr || !span->InUse() || at - span->start >= span->pages * kPageSize)

@@ -18,7 +18,8 @@ bool Cycle::ScanRoots(bool whole) {
     why_ = result.incomplete;
     return !whole && !result.for_good;
   }
-  last_roots_ = record_.roots_bytes = result.bytes;
+  record_.roots_bytes = result.bytes;
+  if (!whole) last_roots_ = result.bytes;
   record_.stacks_bytes = result.stack_bytes;
   return true;
 }

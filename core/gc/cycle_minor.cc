@@ -36,12 +36,13 @@ bool Cycle::WouldKeep(bool at_once) {
   return generations_.Marked({minor_, at_once, record_.heap_marked, in_use,
                               written - Min(written, record_.taken), clock::Now() - began_,
                               plan_.interval}) &&
-         plan_.keeps && dirty_.source() == DirtySource::kUffd;
+         plan_.concurrent && plan_.keeps && dirty_.source() == DirtySource::kUffd;
 }
 
 void Cycle::DropMarks() {
   generations_.Drop();
   heap().SetMarksStay(false);
+  heap().SetMarksYoung(false);
 }
 
 // With the world stopped: whether everything that is reached is marked.
@@ -52,7 +53,12 @@ bool Cycle::CompleteMinor(RootScanner::Caller caller) {
     why_ = "there is no memory";
     return false;
   }
+  const bool offsets = marking_.offsets;
   if (last_roots_ > kFewRoots || !ScanOld(deadline) || !ScanRoots(true)) return false;
+  last_roots_ = record_.roots_bytes;
+  // A library that keeps distances has been loaded since: the old blocks were scanned without.
+  if (marking_.offsets != offsets) tries_ = kMostTries;
+  if (tries_ >= kMostTries) return false;
   marking_.stopped = true;
   const bool complete =
       Mark(deadline, team_.members()) && !marking_.overflowed.load(std::memory_order_relaxed);
@@ -65,16 +71,19 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
   team_.Alert();
   if (!Stop()) return StopFailed();
   if (CompleteMinor(caller)) {
+    heap().SetMarksYoung(false);
     TurnToSweeping(false);
     Start();
     return Outcome::kGoesOn;
   }
+  heap().SetMarksYoung(!Skips(Skip::born_noted));
   Start();
   if (why_ != nullptr) return GiveUp(why_);
   if (++tries_ < kMostTries) {
     stage_ = Stage::kMarkYoung;
   } else {
     BeginMarking();
+    heap().SetMarksYoung(false);
   }
   return Outcome::kGoesOn;
 }
@@ -97,7 +106,7 @@ bool Cycle::Age(uint64_t deadline) {
       }
     }
     if (changes_ > kFewChanges + heap().pages().in_use_pages() / kPagesPerChange) {
-      generations_.Fail();
+      generations_.Refuse();
       DropMarks();
       piece_ = 0;
       stage_ = Stage::kUntrack;
@@ -105,7 +114,8 @@ bool Cycle::Age(uint64_t deadline) {
     }
     if (!over && clock::Now() >= deadline) return false;
   }
-  if (ages_armed_) UntrackLarge();
+  if (ages_armed_) generations_.Accept();
+  UntrackLarge();
   return true;
 }
 

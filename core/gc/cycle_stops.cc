@@ -111,8 +111,8 @@ void Cycle::TurnToSweeping(bool armed) {
   record_.taken = heap().taken() - taken_before_;
   piece_ = 0;
   stage_ = Stage::kUntrack;
+  ages_armed_ = armed;
   if (WouldKeep(!armed)) {
-    ages_armed_ = armed;
     changes_ = 0;
     heap().SetMarksStay(true);
     walk_.Begin();

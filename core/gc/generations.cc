@@ -37,7 +37,7 @@ bool Generations::Marked(const Cycle& cycle) {
     if (cycle.at_once && cycle.marked <= Max(live_, cycle.in_use / kLeastYoung) / kManySurvive) {
       failures_ = 0;
     } else {
-      Fail();
+      Skip(&failures_);
     }
   }
   const uint64_t young = cycle.in_use - Min(cycle.in_use, old_before);
@@ -51,9 +51,14 @@ bool Generations::Marked(const Cycle& cycle) {
   return keeps_;
 }
 
-void Generations::Fail() {
-  failures_ = Min(failures_ + 1, kMostFailures);
-  skips_ = 1u << (failures_ - 1);
+void Generations::Skip(unsigned* times) {
+  *times = Min(*times + 1, kMostFailures);
+  skips_ = Max(skips_, 1u << (*times - 1));
+}
+
+void Generations::Refuse() {
+  Skip(&refusals_);
+  Drop();
 }
 
 }  // namespace gcm

@@ -27,8 +27,9 @@ class Generations {
   // When a cycle has marked all. True: its marks are to be kept.
   bool Marked(const Cycle& cycle);
   void Drop() { keeps_ = minor_is_due_ = false; }
-  // It turned out not to be worth it: for some cycles, and for more each time in a row.
-  void Fail();
+  // The pages cannot be tracked until the next cycle at a fair price, or they are.
+  void Refuse();
+  void Accept() { refusals_ = 0; }
   bool keeps() const { return keeps_; }
   // Whether the next cycle may be a minor one.
   bool MinorIsDue() const { return minor_is_due_; }
@@ -38,12 +39,14 @@ class Generations {
   uint64_t patience() const;
 
  private:
+  // It was not worth it: no more for some cycles, and for more each time in a row.
+  void Skip(unsigned* times);
   uint64_t live_ = 0;      // bytes that the last full cycle marked
   uint64_t promoted_ = 0;  // bytes that the minor cycles behind it marked
   uint64_t full_time_ = 0;
   unsigned minors_ = 0;
-  unsigned skips_ = 0;     // full cycles that are to come before the next minor one
-  unsigned failures_ = 0;  // in a row
+  unsigned skips_ = 0;                    // full cycles that are to come before the next minor one
+  unsigned failures_ = 0, refusals_ = 0;  // in a row
   bool keeps_ = false;
   bool minor_is_due_ = false;
 };

@@ -61,7 +61,6 @@ GCM_INLINE void Marker::Settle(const Found& found) {
   // pairs with: OpenSpan
   if ((arena_->tables().Info(found.start).load(std::memory_order_seq_cst) & PageInfo::kQueued) != 0)
     return;
-  if (GCM_UNLIKELY(marking_->notes)) Note(found.start, found.size_class);
   Enqueue(found.start);
 }
 

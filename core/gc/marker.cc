@@ -60,8 +60,7 @@ void Marker::Enqueue(uintptr_t start) {
   marking_->overflowed.store(true, std::memory_order_relaxed);
 }
 
-// Behind the mark. If the span is another one by now, the mark is gone, or it is this one's.
-// pairs with: BlackenNew
+// Before its marks are looked at. If it is another span by now, that was born noted.
 void Marker::Note(uintptr_t start, unsigned size_class) {
   const SideTables& tables = arena_->tables();
   if ((tables.Info(start).load(std::memory_order_relaxed) & PageInfo::kUnscanned) != 0) return;
@@ -151,15 +150,18 @@ void Marker::OpenSpan(uintptr_t start) {
   // First the flag, then the bits. pairs with: Settle
   const uint32_t info = queued.fetch_and(~PageInfo::kQueued, std::memory_order_seq_cst);
   // The span may have been given back meanwhile, and its pages be others'.
-  if ((info & ~PageInfo::kQueued) == 0 || PageInfo::PageOf(info) != 0) return;
-  if (Skips(Skip::queued) && ++forgotten_ % 64 == 0) return;
   const unsigned size_class = PageInfo::ClassOf(info);
+  if (size_class >= kClasses || PageInfo::PageOf(info) != 0) return;
+  if (Skips(Skip::queued) && ++forgotten_ % 64 == 0) return;
+  if (GCM_UNLIKELY(marking_->notes)) Note(start, size_class);
   const SizeClass& k = kSizeClasses.classes[size_class];
   std::atomic<uint64_t>* marks = tables.MarkBits(start);
   uintptr_t lo = 0, hi = 0;  // blocks side by side are scanned as one
   for (unsigned w = 0; w < k.words; ++w) {
     // pairs with: Settle
     uint64_t fresh = marks[w].load(std::memory_order_seq_cst);
+    // Of another span there, whose words lay otherwise, a mark may come late.
+    if (const unsigned rest = k.slots - w * 64u; rest < 64) fresh &= (uint64_t{1} << rest) - 1;
     std::atomic<uint64_t>& scanned = marks[k.words + w];
     fresh &= ~scanned.load(std::memory_order_relaxed);
     if (fresh == 0) continue;
@@ -235,6 +237,9 @@ void Marker::ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range wi
   const std::atomic<uint64_t>* marks = arena_->tables().MarkBits(start);
   const auto first = static_cast<unsigned>(((within.lo - start) * k.reciprocal) >> 32);
   const unsigned words = Min<unsigned>(k.words, span->capacity);
+  // A distance counts from the block's start.
+  const Range clip =
+      marking_->offsets ? Range{start, start + uintptr_t{k.pages} * kPageSize} : within;
   uintptr_t lo = 0, hi = 0;
   for (unsigned w = first / 64; w < words; ++w) {
     if (start + w * uintptr_t{64} * k.size >= within.hi) break;
@@ -247,13 +252,13 @@ void Marker::ScanSlots(Span* span, const SizeClass& k, uintptr_t start, Range wi
           start + (w * 64 + static_cast<unsigned>(__builtin_ctzll(live))) * uintptr_t{k.size};
       if (block >= within.hi) break;
       if (block != hi) {
-        if (lo < hi) ScanRange(Max(lo, within.lo), Min(hi, within.hi), k.size);
+        if (lo < hi) ScanRange(Max(lo, clip.lo), Min(hi, clip.hi), k.size);
         lo = block;
       }
       hi = block + k.size;
     }
   }
-  if (lo < hi) ScanRange(Max(lo, within.lo), Min(hi, within.hi), k.size);
+  if (lo < hi) ScanRange(Max(lo, clip.lo), Min(hi, clip.hi), k.size);
 }
 
 void Marker::ScanCards(uintptr_t lo, uintptr_t hi) {

@@ -53,6 +53,7 @@ class RootScanner {
   static constexpr size_t kTooLarge = 16 * kGiB;
   const Range* large() const { return large_; }
   size_t large_count() const { return large_count_; }
+  void ForgetLarge() { large_count_ = 0; }
   // The next ScanMemory that is whole asks for written pages of these only.
   // What of a range holds data, as far as it is not ours.
   void ScanLarge(Range range);

@@ -102,6 +102,12 @@ class Heap {
   // none but of blocks. Switched on with the world stopped.
   void SetMarksStay(bool stay) { marks_stay_.store(stay, std::memory_order_relaxed); }
   bool marks_stay() const { return marks_stay_.load(std::memory_order_relaxed); }
+  // While young blocks are marked beside the program: new spans are black all over, so that marks
+  // that come late do no harm, and their blocks are scanned by the next stop. Switched on with the
+  // world stopped.
+  void SetMarksYoung(bool on) {
+    marks_young_.store(on, std::memory_order_release);  // pairs with: BlackenNew
+  }
   // Behind a cycle's last stop: notes how a minor cycle is to treat the span's pages, and tells how
   // they are to be tracked until then. With `armed` they are taken to be armed as they are. Under
   // the page heap's lock.
@@ -179,7 +185,7 @@ class Heap {
   Sweeper sweeper_;
   std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<bool> pages_may_move_{true};
-  std::atomic<bool> marks_stay_{false};
+  std::atomic<bool> marks_stay_{false}, marks_young_{false};
   std::atomic<bool (*)(Range, uintptr_t)> move_hook_{nullptr};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
   std::atomic<uint64_t> taken_{0}, taken_trigger_{UINT64_MAX};

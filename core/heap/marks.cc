@@ -15,19 +15,24 @@ constexpr unsigned kFewFree = 4;
 void Heap::BlackenNew(Span* span) {
   // pairs with: SetPhase
   FullFence();
-  const bool clears = marks_stay() && phase() != Phase::kMarking;
-  if (GCM_LIKELY(phase() == Phase::kIdle && !clears)) return;
+  // When it is over, the phase is another one. pairs with: SetMarksYoung
+  const bool young = marks_young_.load(std::memory_order_acquire);
+  const bool clears = marks_stay() && !young && phase() != Phase::kMarking;
+  if (GCM_LIKELY(phase() == Phase::kIdle && !clears && !young)) return;
   if (clears && !Skips(Skip::new_marks)) {
     ClearMarks(span);
     // pairs with: SetPhase
     FullFence();
     if (phase() != Phase::kMarking) return;
   }
+  const SideTables& tables = pages_.arena().tables();
   if (span->large()) {
-    pages_.arena().tables().MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
-  } else {
-    ResetMarks(span);
+    tables.MarkBits(span->start)[0].store(1, std::memory_order_relaxed);
+    return;
   }
+  ResetMarks(span);
+  for (uintptr_t page = span->start; young && page < span->end(); page += kPageSize)
+    tables.Info(page).fetch_or(PageInfo::kUnscanned, std::memory_order_relaxed);
 }
 
 // What an earlier span has left there.

@@ -33,6 +33,7 @@ CONTROLS = {
     "new_marks": FAST,
     "unscanned": FAST,
     "notes": FAST,
+    "born_noted": FAST,
     "promoted": {**FAST, "GCMALLOC_CHECKMARK": "1"},
     "born_white": FAST,
 }
