@@ -189,6 +189,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kMinor:
       return StopForMinor(caller);
     case Stage::kMarkYoung:
+      if (Skips(Skip::born_noted)) clock::Sleep(2 * clock::kMillisecond);
       if (Mark(deadline, workers)) stage_ = Stage::kMinor;
       break;
     case Stage::kReset:

@@ -56,6 +56,8 @@ bool Cycle::CompleteMinor(RootScanner::Caller caller) {
   const bool offsets = marking_.offsets;
   if (last_roots_ > kFewRoots || !ScanOld(deadline) || !ScanRoots(true)) return false;
   last_roots_ = record_.roots_bytes;
+  // These rules are for what is marked behind the first stop.
+  if (tries_ == 0 && (Skips(Skip::notes) || Skips(Skip::born_noted))) return false;
   // A library that keeps distances has been loaded since: the old blocks were scanned without.
   if (marking_.offsets != offsets) tries_ = kMostTries;
   if (tries_ >= kMostTries) return false;
@@ -76,7 +78,7 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
     Start();
     return Outcome::kGoesOn;
   }
-  heap().SetMarksYoung(!Skips(Skip::born_noted));
+  heap().SetMarksYoung(true);
   Start();
   if (why_ != nullptr) return GiveUp(why_);
   if (++tries_ < kMostTries) {

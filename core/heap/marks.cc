@@ -31,6 +31,7 @@ void Heap::BlackenNew(Span* span) {
     return;
   }
   ResetMarks(span);
+  if (Skips(Skip::born_noted)) return;
   for (uintptr_t page = span->start; young && page < span->end(); page += kPageSize)
     tables.Info(page).fetch_or(PageInfo::kUnscanned, std::memory_order_relaxed);
 }
