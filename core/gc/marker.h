@@ -3,7 +3,8 @@
 //
 // A mark bit belongs to a slot: bit i of the words at SideTables::MarkBits(span.start) to slot i.
 // At the beginning the bits of what is free are set, and nothing else: so a word that points to
-// something free is passed over like one that points to something marked.
+// something free is passed over like one that points to something marked. Minor cycles begin with
+// those of marked blocks (cycle_minor.cc).
 // Small blocks wait by their spans (Go's Green Tea, go#73581): a span is queued once, and when it
 // is its turn all blocks are scanned, in the order of addresses, that are marked and have not been
 // scanned. The smallest class has no room for the second set of bits: its blocks wait one by one,

@@ -10,6 +10,8 @@
 // The owner frees and allocates without its lock: what is found in its spans is given to it like
 // what another thread has freed, through the remote bits. Nobody else frees those slots, because
 // nobody has a pointer to them.
+// What garbage held must not keep others alive: it is scrubbed, or, where nothing else is left in a
+// span, that is given back as garbage, and scrubbed by who gets its pages (Heap::AllocateSpan).
 #pragma once
 
 #include "core/heap/protected_ranges.h"

@@ -46,6 +46,33 @@ TEST(Pacer, StartsACycleAtTheGoalWhateverItCosts) {
   EXPECT_EQ(pacer.Due(pacer.goal(), kNoTime), Verdict::kGrowth);
 }
 
+TEST(Pacer, WhatIsOverWithOneStopBeginsAtTheGoal) {
+  Pacer pacer;
+  pacer.Begin(0);
+  Pacer::Cycle cycle = After(200 * kMiB, 100 * kMiB);
+  cycle.taken = 50 * kMiB;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.Due(pacer.goal() - 10 * kMiB, kNoTime), Verdict::kGrowth);
+  cycle.at_once_next = true;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.Due(pacer.goal() - 10 * kMiB, kNoTime), Verdict::kNo);
+  cycle.at_once = true;
+  cycle.taken = 20 * kMiB;
+  pacer.Finished(cycle);
+  EXPECT_EQ(pacer.Due(pacer.goal() - 10 * kMiB, kNoTime), Verdict::kGrowth);
+}
+
+TEST(Pacer, AMinorCycleLeavesTheGrowthAsItWas) {
+  Pacer pacer;
+  pacer.Begin(0);
+  pacer.Finished(After(200 * kMiB, 100 * kMiB));
+  EXPECT_EQ(pacer.goal(), 200 * kMiB);
+  Pacer::Cycle minor = After(200 * kMiB, 120 * kMiB);
+  minor.minor = true;
+  pacer.Finished(minor);
+  EXPECT_EQ(pacer.goal(), 220 * kMiB);
+}
+
 TEST(Pacer, PercentOffStartsNothing) {
   Pacer pacer;
   pacer.SetPercent(UINT64_MAX);
