@@ -64,9 +64,8 @@ void Marker::Enqueue(uintptr_t start) {
 void Marker::Note(uintptr_t start, unsigned size_class) {
   const SideTables& tables = arena_->tables();
   if ((tables.Info(start).load(std::memory_order_relaxed) & PageInfo::kUnscanned) != 0) return;
-  const uintptr_t end = start + kSizeClasses.classes[size_class].pages * kPageSize;
-  for (uintptr_t page = start; page < end; page += kPageSize)
-    tables.Info(page).fetch_or(PageInfo::kUnscanned, std::memory_order_relaxed);
+  tables.AddFlags(start, start + kSizeClasses.classes[size_class].pages * kPageSize,
+                  PageInfo::kUnscanned);
 }
 
 // One step for all of them, then the next: what one step has on the way from memory, the others

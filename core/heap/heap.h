@@ -91,13 +91,12 @@ class Heap {
     FullFence();  // pairs with: BlackenNew
   }
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
-  // Sets the mark bits of a span's free slots: what is allocated there counts as marked.
+  // Sets the mark bits of a span's free slots, beside those that are set: what is allocated there
+  // counts as marked. Of a large block nothing.
   void Blacken(Span* span);
   void BlackenBlock(uintptr_t block);  // of a span of slots
   // Sets the mark bits as they are at the beginning of a cycle: of what is free.
   void ResetMarks(Span* span);
-  // The same at the beginning of a minor cycle: those of marked blocks stay.
-  void KeepMarks(Span* span);
   // Whether mark bits outlive the cycle: then those of new spans are cleared, and a sweep leaves
   // none but of blocks. Switched on with the world stopped.
   void SetMarksStay(bool stay) { marks_stay_.store(stay, std::memory_order_relaxed); }

@@ -32,8 +32,7 @@ void Heap::BlackenNew(Span* span) {
   }
   ResetMarks(span);
   if (Skips(Skip::born_noted)) return;
-  for (uintptr_t page = span->start; young && page < span->end(); page += kPageSize)
-    tables.Info(page).fetch_or(PageInfo::kUnscanned, std::memory_order_relaxed);
+  if (young) tables.AddFlags(span->start, span->end(), PageInfo::kUnscanned);
 }
 
 // What an earlier span has left there.
@@ -44,18 +43,6 @@ void Heap::ClearMarks(Span* span) {
   for (unsigned w = 0; w < words; ++w) {
     marks[w].store(0, std::memory_order_relaxed);
     if (scanned) marks[words + w].store(0, std::memory_order_relaxed);
-  }
-}
-
-void Heap::KeepMarks(Span* span) {
-  if (span->large()) return;
-  std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
-  const unsigned words = span->words();
-  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
-  for (unsigned w = 0; w < words; ++w) {
-    const uint64_t free = ~span->Blocks(w) & span->ValidBits(w);
-    marks[w].fetch_or(free, std::memory_order_relaxed);
-    if (scanned) marks[words + w].fetch_or(free, std::memory_order_relaxed);
   }
 }
 
@@ -125,13 +112,14 @@ void Heap::ResetMarks(Span* span) {
 }
 
 void Heap::Blacken(Span* span) {
+  if (span->large()) return;
   std::atomic<uint64_t>* marks = pages_.arena().tables().MarkBits(span->start);
   const unsigned words = span->words();
+  const bool scanned = HasScannedBits(LoadRelaxed(&span->size_class));
   for (unsigned w = 0; w < words; ++w) {
     const uint64_t free = ~span->Blocks(w) & span->ValidBits(w);
     if ((free & ~marks[w].load(std::memory_order_relaxed)) == 0) continue;
-    if (HasScannedBits(span->size_class))
-      marks[words + w].fetch_or(free, std::memory_order_relaxed);
+    if (scanned) marks[words + w].fetch_or(free, std::memory_order_relaxed);
     marks[w].fetch_or(free, std::memory_order_relaxed);
   }
 }

@@ -119,6 +119,10 @@ class SideTables {
   }
   // Of the pages of [lo, hi) of a span of slots, or of none (0).
   void SetInfo(uintptr_t lo, uintptr_t hi, uint32_t first);
+  // Adds to those of [lo, hi) what minor cycles have to know (PageInfo).
+  void AddFlags(uintptr_t lo, uintptr_t hi, uint32_t flags) const {
+    for (; lo < hi; lo += kPageSize) Info(lo).fetch_or(flags, std::memory_order_relaxed);
+  }
 
   // Enter `span` (or nullptr) for all pages of [lo, hi): the first and the last page of it always,
   // and what covers a chunk wholly once for the chunk.

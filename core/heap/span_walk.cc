@@ -60,7 +60,7 @@ size_t SpanWalk::Take(Seen* out, size_t capacity, bool* over) {
 bool SpanWalk::ResetSome(bool keep) {
   return ForSome(kResets, [keep](Span* span) {
     if (keep) {
-      heap().KeepMarks(span);
+      heap().Blacken(span);
     } else {
       heap().ResetMarks(span);
     }

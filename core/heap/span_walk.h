@@ -22,7 +22,8 @@ class SpanWalk {
   // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more.
   // With 0 alone there may be.
   size_t Take(Seen* out, size_t capacity, bool* over);
-  // Calls Heap::ResetMarks, or KeepMarks, for some spans. True: there are no more.
+  // Calls Heap::ResetMarks, or Blacken to keep those that are set, for some spans. True: there are
+  // no more.
   bool ResetSome(bool keep);
   // Calls Heap::Age for some spans, of which it reports those that something is to be done with, at
   // most `capacity`.

@@ -65,7 +65,7 @@ struct FullSpan {
 TEST(Marks, StayOverTheBeginningOfAMinorCycle) {
   FullSpan full;
   full.MarkFirst(3);
-  heap().KeepMarks(full.span);
+  heap().Blacken(full.span);
   for (unsigned i = 0; i < full.span->slots; ++i) {
     EXPECT_EQ(Bit(Marks(full.span), i), i < 3) << i;
     EXPECT_EQ(Bit(Marks(full.span) + full.span->words(), i), i < 3) << i;
@@ -79,7 +79,7 @@ TEST(Marks, OfWhatIsFreeAreSetForACycleAndForgottenByItsSweep) {
   const unsigned index = IndexOf(freed);
   heap().Free(freed, "test");
   heap().FlushCache();
-  heap().KeepMarks(full.span);
+  heap().Blacken(full.span);
   EXPECT_TRUE(Bit(Marks(full.span), index));
   EXPECT_TRUE(Bit(Marks(full.span) + full.span->words(), index));
   heap().ForgetFree(full.span);
@@ -164,7 +164,7 @@ TEST(Marks, BitsOfFreeSlotsCount) {
     if (p == full.mine.back()) p = nullptr;
   }
   heap().FlushCache();
-  heap().KeepMarks(full.span);
+  heap().Blacken(full.span);
   heap().Age(full.span, false);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
 }
