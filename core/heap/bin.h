@@ -12,8 +12,7 @@
 //    is the program's, and whoever empties the bin leaves it so.
 //  - What other threads read of a bin, to find that it is not theirs, never changes and has a cache
 //    line of its own: their looks do not take the rest from the thread that has it.
-//  - An entry has room for a block of the cache that it names, and of no other. The one behind the
-//    last names none: so one look at the entry above the top says that the bin is not full.
+//  - A bin is looked into by the thread that has it, and so is the top against the limit.
 #pragma once
 
 #include "core/heap/span.h"
@@ -29,7 +28,6 @@ struct CachedBlock {
   uintptr_t block;
   uint64_t* word;
   uint64_t bit;
-  const ThreadCache* room;  // always the same
 };
 
 struct alignas(64) Bin {
@@ -37,16 +35,18 @@ struct alignas(64) Bin {
   // Of the class, as in SizeClass, but a 64-bit fraction: so the index is a half of the product.
   uint64_t reciprocal;
   uint32_t size;                 // of a slot
+  uint32_t free_distance;        // bytes from the live bits of a span to its free bits
   alignas(64) CachedBlock* top;  // the lowest entry that holds no block; null before the first use
-  uint64_t* word;                // the cursor; null: there is none
+  CachedBlock* limit;            // the end of the entries: with the top here the bin is full
+  uint64_t* word;                // the cursor; without one a word that is 0
   uint64_t* live;                // the live bits beside it
   uintptr_t base;                // address of the slot of bit 0
   uint64_t freed;                // blocks, since the start
-  // Behind it: the entry that stands for none, entries with room, and one without.
+  // Behind it: the entry that stands for none, and the entries.
 
   CachedBlock* Entries() { return PointerTo<CachedBlock>(AddressOf(this) + sizeof(Bin)) + 1; }
   static constexpr size_t BytesFor(size_t entries) {
-    return RoundUp(sizeof(Bin) + (entries + 2) * sizeof(CachedBlock), 64);
+    return RoundUp(sizeof(Bin) + (entries + 1) * sizeof(CachedBlock), 64);
   }
 
   // The block that was freed last. nullptr: none is at hand. Then the entry is the one whose word
@@ -65,13 +65,14 @@ struct alignas(64) Bin {
 
   // The lowest free slot of the cursor's word. nullptr: it has none.
   GCM_INLINE void* TakeFree() {
-    if (word == nullptr) return nullptr;
     const uint64_t bits = LoadRelaxed(word);
     if (GCM_UNLIKELY(bits == 0)) return nullptr;
-    const uintptr_t block = base + static_cast<unsigned>(__builtin_ctzll(bits)) * uint64_t{size};
+    // Spans are much smaller than 4 GiB.
+    const uintptr_t block = base + static_cast<uint32_t>(__builtin_ctzll(bits)) * size;
     GCM_KEEP_ALIVE(block);  // the address first, then the bits
     FlipBits(word, bits & -bits);
     FlipBits(live, bits & -bits);
+    if (block == 0) __builtin_unreachable();
     return PointerTo(block);
   }
 
@@ -86,38 +87,39 @@ struct alignas(64) Bin {
     return GCM_LIKELY(HasBits(*live_word, *bit));
   }
 
-  // True when the block was freed. False: nothing was done, and it must be looked at more closely.
-  static GCM_INLINE bool Push(Span* span, void* p) {
-    Bin* bin = span->bin.load(std::memory_order_relaxed);
-    const ThreadCache* mine = t_cache;
-    if (GCM_UNLIKELY(LoadOperand(&bin->cache) != mine)) return false;
-    CachedBlock* next = LoadRelaxed(&bin->top);
-    if (GCM_UNLIKELY(LoadOperand(&next->room) != mine)) return false;
-    uint64_t* live_word;
-    uint64_t bit;
-    if (GCM_UNLIKELY(!bin->Find(span, p, &live_word, &bit))) return false;
-    bin->Keep(next, live_word, bit, p);
-    return true;
-  }
-
-  // The block at p, whose live bit that is, goes to the entry at the top, which has room.
+  // The block at p, whose live bit that is, goes to the entry at the top, of a bin that is not full.
   GCM_INLINE void Keep(CachedBlock* next, uint64_t* live_word, uint64_t bit, void* p) {
     FlipBits(live_word, bit);
     next->block = AddressOf(p);
     next->word = live_word;
     next->bit = bit;
-    IncrementRelaxed(&freed);
     asm volatile("" : : : "memory");  // the entry first, then the top
     StoreRelaxed(&top, next + 1);
     GCM_KEEP_ALIVE(p);
   }
+  // The block at p, whose live bit that is, becomes a free slot of its span. False: the span's
+  // credit is spent.
+  GCM_INLINE bool MakeFree(Span* span, uint64_t* live_word, uint64_t bit, void* p) const {
+    const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
+    StoreRelaxed(&span->credit, credit);
+    FlipBits(live_word, bit);
+    // This one last: with it the span may be empty, and the sweeper's to give back.
+    // pairs with: the looks at free bits in RelistSwept
+    FlipBits(PointerTo<uint64_t>(AddressOf(live_word) + free_distance), bit);
+    GCM_KEEP_ALIVE(p);
+    return GCM_LIKELY(credit > 0);
+  }
 };
-static_assert(sizeof(Bin) == 128 && sizeof(CachedBlock) == 32);
+static_assert(sizeof(Bin) == 128 && sizeof(CachedBlock) == 24);
+
+// What a cursor points at that is at no span's bits: no slot is free here.
+inline constexpr uint64_t kNoneFree = 0;
+inline uint64_t* NoneFree() { return const_cast<uint64_t*>(&kNoneFree); }
 
 // A bin that has nothing at hand and room for nothing.
 struct EmptyBin {
-  Bin bin{nullptr, 0, 0, wall + 1, nullptr, nullptr, 0, 0};
-  CachedBlock wall[2]{{0, &wall[0].bit, 0, nullptr}, {}};
+  Bin bin{nullptr, 0, 0, 0, none + 1, none + 1, const_cast<uint64_t*>(&kNoneFree), nullptr, 0, 0};
+  CachedBlock none[1]{{0, &none[0].bit, 0}};
 };
 extern GCM_HIDDEN constinit EmptyBin g_no_bin;
 

@@ -1,5 +1,5 @@
-// How blocks are freed that the fast path does not take: because the bin is full, because the block
-// is another thread's, large, or none at all.
+// How blocks are freed that the fast path does not take: because the block is another thread's, large,
+// or none at all.
 #include <cstring>
 
 #include "core/base/misuse.h"
@@ -11,30 +11,6 @@ namespace {
 constexpr int kPoisonByte = 0xDB;
 
 }  // namespace
-
-void ThreadCache::FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p) {
-  const auto credit = static_cast<int16_t>(LoadRelaxed(&span->credit) - 1);
-  StoreRelaxed(&span->credit, credit);
-  uint64_t* free = span->free_bits() + (word - span->live_bits());
-  FlipBits(word, bit);
-  // This one last: with it the span may be empty, and the sweeper's to give back.
-  // pairs with: the looks at free bits in RelistSwept
-  FlipBits(free, bit);
-  GCM_KEEP_ALIVE(p);
-  if (GCM_UNLIKELY(credit <= 0)) CreditSpent(span);
-}
-
-GCM_INLINE bool ThreadCache::FreeBeside(Span* span, void* p) {
-  Bin* bin = span->bin.load(std::memory_order_relaxed);
-  ThreadCache* cache = t_cache;
-  if (bin->cache != cache) return false;
-  uint64_t* word;
-  uint64_t bit;
-  if (!bin->Find(span, p, &word, &bit)) return false;
-  IncrementRelaxed(&bin->freed);
-  cache->FreeSlot(span, word, bit, p);
-  return true;
-}
 
 bool ThreadCache::FreeClosely(Span* span, void* p) {
   if (span->owner.load(std::memory_order_relaxed) != AddressOf(this)) return false;
@@ -51,22 +27,10 @@ bool ThreadCache::FreeClosely(Span* span, void* p) {
   // on.
   if ((span->remote_bits()[word - span->live_bits()].load(std::memory_order_relaxed) & bit) != 0)
     return false;
-  CachedBlock* next = LoadRelaxed(&b.top);
-  if (LoadOperand(&next->room) == this) {
-    b.Keep(next, word, bit, p);
-  } else {
-    IncrementRelaxed(&b.freed);
-    FreeSlot(span, word, bit, p);
-  }
+  FreeFound(&b, span, word, bit, p);
   return true;
 }
 
-void Heap::FreeBeside(Span* span, void* p, const char* function) {
-  if (GCM_UNLIKELY(!ThreadCache::FreeBeside(span, p))) FreeRest(span, p, function);
-}
-
-// A function of its own, so that the one above needs no frame: programs whose bins are full live
-// by it.
 void Heap::FreeRest(Span* span, void* p, const char* function) {
   if (!t_cache->FreeClosely(span, p)) heap().FreeChecked(p, function);
 }
@@ -75,7 +39,7 @@ void Heap::FreeSlow(void* p, const char* function) {
   if (p == nullptr) return;
   Span* span = heap().pages_.arena().SpanOf(AddressOf(p));
   if (span == nullptr) return heap().FreeChecked(p, function);
-  if (!Bin::Push(span, p) && !ThreadCache::FreeBeside(span, p)) FreeRest(span, p, function);
+  if (!ThreadCache::FreeFast(span, p)) FreeRest(span, p, function);
 }
 
 void Heap::FreeChecked(void* p, const char* function) {

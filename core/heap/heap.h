@@ -36,13 +36,13 @@ class Heap {
   // While no other thread runs.
   void Configure(const HeapSettings& settings);
 
-  // What the calling thread has freed last of a row's size. nullptr: AllocateRow is to be asked.
-  static GCM_INLINE void* AllocateQuickly(size_t row) { return t_bins.of[row]->Pop(); }
-  GCM_INLINE void* AllocateRow(size_t row) {
-    const unsigned size_class = ClassOfRow(row);
-    if (void* p = t_bins.of[row]->TakeFree(); GCM_LIKELY(p != nullptr)) return p;
-    return AllocateSmallSlow(size_class);
+  // What the calling thread has at hand of a row's size. nullptr: AllocateRow is to be asked.
+  static GCM_INLINE void* AllocateQuickly(size_t row) {
+    Bin* bin = t_bins.of[row];
+    if (void* p = bin->Pop(); GCM_LIKELY(p != nullptr)) return p;
+    return bin->TakeFree();
   }
+  void* AllocateRow(size_t row) { return AllocateSmallSlow(ClassOfRow(row)); }
   GCM_INLINE void* Allocate(size_t size) {
     if (GCM_LIKELY(size <= kMaxSmallRequest)) {
       unsigned size_class = ClassFor(size);
@@ -161,8 +161,7 @@ class Heap {
  private:
   GCM_NOINLINE void* AllocateSmallSlow(unsigned size_class);
   GCM_NOINLINE void* AllocateLarge(size_t size, size_t alignment, bool* zero);
-  // What Bin::Push did not take, because the bin is full above all.
-  static GCM_NOINLINE void FreeBeside(Span* span, void* p, const char* function);
+  // What the fast path did not take.
   static GCM_NOINLINE void FreeRest(Span* span, void* p, const char* function);
   static GCM_NOINLINE void FreeSlow(void* p, const char* function);
   GCM_NOINLINE void FreeChecked(void* p, const char* function);
@@ -209,7 +208,7 @@ GCM_INLINE void Heap::Free(void* p, const char* function) {
   const size_t page = tables.FlatPage(AddressOf(p));
   if (GCM_UNLIKELY(page >= tables.flat_pages())) return FreeSlow(p, function);
   Span* span = tables.FlatSpan(page);
-  if (GCM_UNLIKELY(!Bin::Push(span, p))) FreeBeside(span, p, function);
+  if (GCM_UNLIKELY(!ThreadCache::FreeFast(span, p))) FreeRest(span, p, function);
 }
 
 }  // namespace gcm

@@ -82,8 +82,10 @@ class PageHeap {
   void ScavengeSometimes(uint64_t now);
   size_t ReleaseRun(Span* run);
 
-  Mutex lock_;
-  Arena arena_;
+  // Every free reads the arena's tables, and every span that is taken or given back takes the lock:
+  // they have lines of their own.
+  alignas(64) Arena arena_;
+  alignas(64) Mutex lock_;
   RunIndex resident_;
   RunIndex released_;
   std::atomic<size_t> in_use_pages_{0};

@@ -65,10 +65,15 @@ struct alignas(64) Span {
   Span* previous;
   Span* next_remote;  // in the owner's queue of spans with remote frees
 
+  // Bytes from live to free bits.
+  static constexpr uint32_t FreeDistance(unsigned capacity) {
+    return capacity == kFewWords ? sizeof(uint64_t) * kFewWords
+                                 : sizeof(Span) - offsetof(Span, first_bits);
+  }
   uint64_t* live_bits() { return first_bits; }
   const uint64_t* live_bits() const { return first_bits; }
   uint64_t* free_bits() {
-    return capacity == kFewWords ? first_bits + kFewWords : reinterpret_cast<uint64_t*>(this + 1);
+    return reinterpret_cast<uint64_t*>(AddressOf(first_bits) + FreeDistance(capacity));
   }
   const uint64_t* free_bits() const { return const_cast<Span*>(this)->free_bits(); }
   std::atomic<uint64_t>* remote_bits() {

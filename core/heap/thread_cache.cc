@@ -52,7 +52,9 @@ void ThreadCache::PrepareBin(unsigned size_class) {
   b.reciprocal = ~uint64_t{0} / k.size + 1;
   b.size = k.size;
   b.cache = this;
-  for (unsigned i = 0; i < k.cached; ++i) b.Entries()[i].room = this;
+  b.free_distance = Span::FreeDistance(k.capacity);
+  b.word = NoneFree();
+  b.limit = b.Entries() + k.cached;
   b.Entries()[-1].word = &b.Entries()[-1].bit;
   any_bin_ = true;
   b.top = b.Entries();
@@ -70,13 +72,13 @@ void ThreadCache::TakeBin(Span* span) {
   if (heap().HasRemote(span)) span->LeaveBin();
 }
 
-void ThreadCache::ClearCursor(unsigned size_class) { bin(size_class).word = nullptr; }
+void ThreadCache::ClearCursor(unsigned size_class) { bin(size_class).word = NoneFree(); }
 
 void ThreadCache::SetCursor(unsigned size_class, Span* span, unsigned word) {
   lists_[size_class].word = word;
   if (heap().careful()) return;  // every allocation comes by the slow path
   Bin& b = bin(size_class);
-  b.word = nullptr;
+  b.word = NoneFree();
   b.live = span->live_bits() + word;
   b.base = span->start + word * 64ul * span->slot_size;
   b.word = span->free_bits() + word;

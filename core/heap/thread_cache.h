@@ -51,9 +51,16 @@ class alignas(64) ThreadCache {
     if (void* p = b.Pop(); GCM_LIKELY(p != nullptr)) return p;
     return b.TakeFree();
   }
-  // A block that Bin::Push did not take. True when it was freed: the bin is full, or the block lies
-  // where only the large tables reach. False: nothing was done.
-  static bool FreeBeside(Span* span, void* p);
+  // True when the block was freed. False: nothing was done, and it must be looked at more closely.
+  static GCM_INLINE bool FreeFast(Span* span, void* p) {
+    Bin* bin = span->bin.load(std::memory_order_relaxed);
+    if (GCM_UNLIKELY(LoadOperand(&bin->cache) != t_cache)) return false;
+    uint64_t* live_word;
+    uint64_t bit;
+    if (GCM_UNLIKELY(!bin->Find(span, p, &live_word, &bit))) return false;
+    FreeFound(bin, span, live_word, bit, p);
+    return true;
+  }
 
   // Within a CriticalSection, all of them:
 
@@ -71,8 +78,14 @@ class alignas(64) ThreadCache {
     StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
   }
-  // The block at p, whose live bit that is, becomes a free slot.
-  void FreeSlot(Span* span, uint64_t* word, uint64_t bit, void* p);
+  // The block at p, whose live bit that is, goes to its bin, or back to its span.
+  static GCM_INLINE void FreeFound(Bin* bin, Span* span, uint64_t* live_word, uint64_t bit,
+                                   void* p) {
+    IncrementRelaxed(&bin->freed);
+    CachedBlock* next = LoadRelaxed(&bin->top);
+    if (GCM_LIKELY(next != LoadOperand(&bin->limit))) return bin->Keep(next, live_word, bit, p);
+    if (GCM_UNLIKELY(!bin->MakeFree(span, live_word, bit, p))) t_cache->CreditSpent(span);
+  }
   // The owner acts on a span whose credit is spent; enters its own CriticalSection.
   GCM_NOINLINE void CreditSpent(Span* span);
 
