@@ -14,6 +14,7 @@ ThreadCache* CacheRegistry::New() {
   if (place == nullptr) return nullptr;
   auto* cache = new (place) ThreadCache(ThreadCache::Zeroed::kMemory);
   cache->next_ = first();
+  cache->number_ = (cache->next_ == nullptr ? 0 : cache->next_->number_) + 1;
   // pairs with: the acquire in first
   all_.store(cache, std::memory_order_release);
   return cache;

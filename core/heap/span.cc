@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/base/metadata.h"
-#include "core/heap/bin.h"
+#include "core/heap/thread_cache.h"
 #include "platform/mutex.h"
 
 namespace gcm {
@@ -12,9 +12,14 @@ namespace {
 // Descriptors by the capacity of their bitmaps.
 constexpr unsigned kCapacity[] = {kFewWords, kMostWords};
 constexpr unsigned kPools = sizeof(kCapacity) / sizeof(kCapacity[0]);
+// Threads write their descriptors all the time, and processors fetch what lies near: so those of
+// different threads come from different lanes, which share no page, as long as there are not too
+// many.
+constexpr unsigned kLanes = 16;
+constexpr size_t kBatch = 4096;  // bytes of descriptors
 struct Pool {
   Mutex lock;
-  Span* free[kPools] = {};
+  Span* free[kLanes][kPools] = {};
 };
 Pool g_pool;
 
@@ -28,27 +33,26 @@ size_t SizeOf(unsigned pool) {
 }  // namespace
 
 Span* NewSpan(unsigned words) {
-  unsigned pool = PoolFor(words);
+  const unsigned pool = PoolFor(words);
+  const unsigned lane = t_cache->number() % kLanes;
   Span* span;
   {
     LockGuard guard(g_pool.lock);
-    span = g_pool.free[pool];
-    if (span != nullptr) {
-      g_pool.free[pool] = span->next;
-    } else {
-      size_t size = SizeOf(pool);
-      size_t count = 4096 / size;
-      auto* memory = static_cast<char*>(metadata::Allocate(size * count));
-      if (memory == nullptr) return nullptr;
-      span = reinterpret_cast<Span*>(memory);
-      span->capacity = static_cast<uint8_t>(kCapacity[pool]);
-      for (size_t i = 1; i < count; ++i) {
-        Span* more = reinterpret_cast<Span*>(memory + i * size);
+    Span*& first = g_pool.free[lane][pool];
+    if (first == nullptr) {
+      const size_t size = SizeOf(pool);
+      const auto memory = AddressOf(metadata::Allocate(kBatch));
+      if (memory == 0) return nullptr;
+      for (size_t at = kBatch / size * size; at != 0; at -= size) {
+        Span* more = PointerTo<Span>(memory + at - size);
         more->capacity = static_cast<uint8_t>(kCapacity[pool]);
-        more->next = g_pool.free[pool];
-        g_pool.free[pool] = more;
+        more->lane = static_cast<uint8_t>(lane);
+        more->next = first;
+        first = more;
       }
     }
+    span = first;
+    first = span->next;
   }
   span->next = span->previous = nullptr;
   span->slot_size = 0;
@@ -72,9 +76,9 @@ Span* NewSpan(unsigned words) {
 void DeleteSpan(Span* span) {
   span->state.store(SpanState::kUnused, std::memory_order_relaxed);
   LockGuard guard(g_pool.lock);
-  unsigned pool = PoolFor(span->capacity);
-  span->next = g_pool.free[pool];
-  g_pool.free[pool] = span;
+  Span*& first = g_pool.free[span->lane][PoolFor(span->capacity)];
+  span->next = first;
+  first = span;
 }
 
 void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }

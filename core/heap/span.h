@@ -56,6 +56,7 @@ struct alignas(64) Span {
   uint16_t slots;
   std::atomic<SpanState> state;
   uint8_t capacity;  // words that each bitmap of this descriptor has room for
+  uint8_t lane;      // of the pool
   SpanList list;
   bool zero : 1;                // the pages are known to read as zero
   bool garbage : 1;             // a sweep has left there what looks like pointers

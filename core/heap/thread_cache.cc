@@ -8,6 +8,10 @@
 namespace gcm {
 namespace {
 
+// An empty span of up to so many pages stays in its cache where the class has no other but the
+// current one: most programs allocate again soon what they have freed, and the page heap is shared
+// by all threads. A sweep gives it back.
+constexpr size_t kMostSpare = 4;
 // Local frees of the current span need no attention.
 constexpr int16_t kEndless = INT16_MAX;
 // The queue of a cache that is closing.
@@ -117,7 +121,7 @@ void ThreadCache::LeaveCurrent(unsigned size_class) {
   ListByFree(span);
 }
 
-// Lists a span by what its bits say; the caller knows that it is not empty.
+// Lists a span by what its bits say.
 void ThreadCache::ListByFree(Span* span) {
   ClassLists& lists = lists_[span->size_class];
   unsigned free = span->CountFree();
@@ -161,7 +165,8 @@ bool ThreadCache::Relist(Span* span) {
   ClassLists& lists = lists_[span->size_class];
   (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
   span->list = SpanList::kNone;
-  if (span->CountFree() == span->slots) return true;
+  const bool spare = lists.partial.empty() && span->pages <= kMostSpare;
+  if (!spare && span->CountFree() == span->slots) return true;
   ListByFree(span);
   return false;
 }

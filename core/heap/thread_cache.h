@@ -110,6 +110,8 @@ class alignas(64) ThreadCache {
   void BlackenCurrent();
 
   BlockedState& blocked() { return blocked_; }
+  // Counts caches, from 1 on; of the empty one 0.
+  unsigned number() const { return number_; }
   // Of the thread that has the cache.
   int tid() const { return tid_; }
   uintptr_t thread_pointer() const { return thread_pointer_; }
@@ -169,6 +171,7 @@ class alignas(64) ThreadCache {
   Mutex lock_;  // of all below, and of the lists of spans
   ClassLists lists_[kClasses];
   // The registry's:
+  unsigned number_ = 0;
   int tid_ = 0;
   uintptr_t thread_pointer_ = 0;
   bool live_ = false;
