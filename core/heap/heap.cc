@@ -85,9 +85,11 @@ bool Heap::Ask(Pressure pressure) {
   return hook != nullptr && hook(pressure);
 }
 
-// After every refill and every large block, outside of any section.
-void Heap::Relieve() {
-  if (GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed) ||
+// After every refill and every large block, outside of any section. What others have taken is
+// theirs to look at: all threads write there.
+void Heap::Relieve(bool taken_more) {
+  if (taken_more &&
+      GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed) ||
                    taken() >= taken_trigger_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kGrowth);
   } else if (GCM_UNLIKELY(clock::Coarse() >= next_tick_.load(std::memory_order_relaxed))) {
@@ -146,7 +148,7 @@ void* Heap::AllocateSmallSlow(unsigned size_class) {
   }
   void* p = AllocateSmallOnce(size_class);
   if (GCM_UNLIKELY(p == nullptr) && Ask(Pressure::kOutOfMemory)) p = AllocateSmallOnce(size_class);
-  Relieve();
+  Relieve(t_cache->TellTaken());
   GCM_KEEP_ALIVE(p);
   return p;
 }
@@ -275,7 +277,7 @@ void* Heap::Reallocate(void* p, size_t size, const char* function) {
       done = ResizeLarge(cache, span, size);
     }
     if (done) {
-      Relieve();
+      Relieve(true);
       return p;
     }
   } else if (size <= usable && size >= usable / 2) {

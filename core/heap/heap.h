@@ -174,19 +174,21 @@ class Heap {
   Span* AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed = true);
   void BlackenNew(Span* span);
   void ClearMarks(Span* span);
-  void Relieve();
+  void Relieve(bool taken_more);
   bool Ask(Pressure pressure);
 
   PageHeap pages_;
   CentralLists central_;
   CacheRegistry registry_;
   Sweeper sweeper_;
-  std::atomic<Phase> phase_{Phase::kIdle};
+  // Written by all threads, and so apart from what they only read.
+  alignas(64) std::atomic<uint64_t> taken_{0};
+  alignas(64) std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<bool> pages_may_move_{true};
   std::atomic<bool> marks_stay_{false}, marks_young_{false};
   std::atomic<bool (*)(Range, uintptr_t)> move_hook_{nullptr};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
-  std::atomic<uint64_t> taken_{0}, taken_trigger_{UINT64_MAX};
+  std::atomic<uint64_t> taken_trigger_{UINT64_MAX};
   std::atomic<uint64_t> next_tick_{UINT64_MAX};
   std::atomic<bool (*)(Pressure)> pressure_{nullptr};
   std::atomic<void (*)()> attach_hook_{nullptr};

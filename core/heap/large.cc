@@ -38,7 +38,7 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
     if (PagesFor(size) > 2 * pages_.in_use_pages() + kHopeful) break;
     if (!Ask(Pressure::kOutOfMemory)) break;
   }
-  Relieve();
+  Relieve(true);
   GCM_KEEP_ALIVE(p);
   return p;
 }

@@ -104,6 +104,7 @@ bool ThreadCache::FindBits(ClassLists& lists, unsigned size_class) {
 void ThreadCache::MakeCurrent(Span* span) {
   heap().FoldRemote(span);  // what was swept, above all
   heap().PrepareForUse(span);
+  taken_ = true;
   heap().CountTaken(uint64_t{span->CountFree()} * span->slot_size);
   ClassLists& lists = lists_[span->size_class];
   lists.current = span;

@@ -110,6 +110,12 @@ class alignas(64) ThreadCache {
   void BlackenCurrent();
 
   BlockedState& blocked() { return blocked_; }
+  // Whether the thread has taken a span to allocate from since it was asked last.
+  bool TellTaken() {
+    if (!taken_) return false;
+    taken_ = false;
+    return true;
+  }
   // Counts caches, from 1 on; of the empty one 0.
   unsigned number() const { return number_; }
   // Of the thread that has the cache.
@@ -162,6 +168,7 @@ class alignas(64) ThreadCache {
   alignas(Bin) unsigned char bins_[kBinPlaces.size];  // at the beginning: bin()
   uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
+  bool taken_ = false;
   unsigned undrained_ = 0;  // occasions to drain the queue that were left, since it was drained
   // Shared with other threads. What those write has a line of its own.
   alignas(64) std::atomic<Span*> remote_{nullptr};
