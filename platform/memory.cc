@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 
 #include <atomic>
+#include <cstring>
 
 #include "platform/dirty_mprotect.h"
 #include "platform/file.h"
@@ -91,6 +92,24 @@ uintptr_t Map(size_t size, const char* name) {
 
 bool Decommit(uintptr_t address, size_t size) {
   return Syscall(SYS_madvise, address, size, MADV_DONTNEED) == 0;
+}
+
+void AllowHugePages(uintptr_t address, size_t size, bool allow) {
+  Syscall(SYS_madvise, address, size, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+bool GivesHugePagesOnRequest() {
+  char modes[64];
+  const long n = ReadSmallFile("/sys/kernel/mm/transparent_hugepage/enabled", modes, sizeof(modes));
+  return n > 0 && strstr(modes, "[madvise]") != nullptr &&
+         Syscall(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0;
+}
+
+void PopulateHuge(uintptr_t address) {
+  AllowHugePages(address, kHugePage, true);
+  // MADV_POPULATE_WRITE would look at each small page: twenty times as long.
+  *static_cast<volatile char*>(PointerTo(address)) = 0;
+  AllowHugePages(address, kHugePage, false);
 }
 
 void Release(uintptr_t address, size_t size) { Syscall(SYS_munmap, address, size); }

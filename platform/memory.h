@@ -26,6 +26,17 @@ uintptr_t Map(size_t size, const char* name);
 // ready -> prepared. True when the pages are certain to read as zero afterwards.
 bool Decommit(uintptr_t address, size_t size);
 
+// Whether a range may get huge pages where it is touched first, and later by the kernel's own
+// thread. A kernel that does not know of them changes nothing.
+void AllowHugePages(uintptr_t address, size_t size, bool allow);
+inline constexpr size_t kHugePage = 2 * kMiB;
+// The system gives them to who asks, and to nobody else ("madvise").
+bool GivesHugePagesOnRequest();
+// prepared -> ready, of one huge page's place, if the system has one at hand. It is not made again
+// later of what was decommitted, so that this stays with the system (max_ptes_none:
+// golang/go#64332).
+void PopulateHuge(uintptr_t address);
+
 // any -> none.
 void Release(uintptr_t address, size_t size);
 

@@ -91,6 +91,20 @@ void CheckPath(const char* name, const char* path) {
       .Write(2);
 }
 
+// Where pages are tracked one by one, each huge one is split again, and that costs more than it
+// brings.
+HugePages ChosenHugePages(const Options& o) {
+  switch (o.huge_pages) {
+    case HugePageChoice::kOn:
+      return HugePages::kOn;
+    case HugePageChoice::kOff:
+      return HugePages::kOff;
+    case HugePageChoice::kAuto:
+      break;
+  }
+  return o.mode == Mode::kOff ? HugePages::kGrowth : HugePages::kSystem;
+}
+
 void SayWhatWasChosen() {
   const Options& o = options();
   if (!o.verbose) return;
@@ -140,6 +154,7 @@ void Start(char** environment) {
   const Options& o = options();
   HeapSettings settings;
   settings.scavenge_delay = o.scavenge;
+  settings.huge_pages = ChosenHugePages(o);
   settings.poison = o.poison;
   settings.clean = o.checkmark;
   settings.stress = o.mode == Mode::kOff ? 0 : o.stress;

@@ -72,6 +72,12 @@ bool SetScavenge(const char* v, Options* o) {
   }
   return ParseDuration(v, &o->scavenge);
 }
+bool SetHugePages(const char* v, Options* o) {
+  o->huge_pages = Equal(v, "on")    ? HugePageChoice::kOn
+                  : Equal(v, "off") ? HugePageChoice::kOff
+                                    : HugePageChoice::kAuto;
+  return o->huge_pages != HugePageChoice::kAuto || Equal(v, "auto");
+}
 bool SetAlign(const char* v, Options* o) {
   uint64_t n;
   if (Equal(v, "word")) {
@@ -132,6 +138,7 @@ constexpr Variable kVariables[] = {
     {"TRACE", SetTrace, "off"},       {"TRACE_JSON", SetTraceJson, "off"},
     {"STATS", SetStats, "off"},       {"DIRTY", SetDirty, "auto"},
     {"CHECKMARK", SetCheckmark, "0"}, {"WORKERS", SetWorkers, "a quarter of the processors"},
+    {"THP", SetHugePages, "auto"},
 };
 // Names of the contract that this version knows, and that change nothing in it yet.
 constexpr const char* kWithoutEffect[] = {"STACKS", "REPORT", "CONTROL"};

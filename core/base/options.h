@@ -8,6 +8,7 @@
 namespace gcm {
 
 enum class Mode : uint8_t { kCollect, kOff };
+enum class HugePageChoice : uint8_t { kAuto, kOn, kOff };
 
 struct Options {
   static constexpr uint64_t kOff = UINT64_MAX;
@@ -19,6 +20,7 @@ struct Options {
   size_t limit = kAutoLimit;           // bytes; SIZE_MAX: none
   uint64_t interval = 120;             // seconds; 0: never
   uint64_t scavenge = 10'000'000'000;  // nanoseconds; kOff: never
+  HugePageChoice huge_pages = HugePageChoice::kAuto;
   unsigned align = 4;  // stride of conservative scanning: packed structures hold pointers, too
   bool ignore_foreign = false;
   DirtySource dirty = DirtySource::kAuto;

@@ -13,6 +13,9 @@ namespace {
 // Growing in small steps keeps what is committed close to what is used; each step costs four
 // system calls at most.
 constexpr size_t kGrowStep = kMiB;
+// From here on a heap grows by huge pages, if it may: the part of one that is not used yet is small
+// beside it.
+constexpr size_t kHugeFrom = 16 * kMiB;
 constexpr size_t kSmallestReservation = kMiB;
 constexpr size_t kExtentCapacity = 1024;
 // How far the flat table of spans reaches: as many times the first reservation, which limits on
@@ -49,6 +52,26 @@ bool Arena::Init(const ArenaConfig& config) {
   return false;
 }
 
+void Arena::SetHugePages(HugePages huge_pages) {
+  if (huge_pages == huge_pages_) return;
+  huge_pages_ = huge_pages;
+  for (size_t i = 0; i < extent_count(); ++i)
+    AdviseHugePages(extents_[i].start, extents_[i].end - extents_[i].start);
+}
+
+void Arena::AdviseHugePages(uintptr_t start, size_t size) const {
+  if (huge_pages_ == HugePages::kOn || huge_pages_ == HugePages::kOff)
+    memory::AllowHugePages(start, size, huge_pages_ == HugePages::kOn);
+}
+
+bool Arena::GrowsByHugePages(size_t size) {
+  if (huge_pages_ != HugePages::kGrowth || size > kGrowStep || grown_bytes() < kHugeFrom)
+    return false;
+  if (on_request_ == OnRequest::kUnknown)
+    on_request_ = memory::GivesHugePagesOnRequest() ? OnRequest::kYes : OnRequest::kNo;
+  return on_request_ == OnRequest::kYes;
+}
+
 bool Arena::AddExtent(size_t size, uintptr_t hint) {
   size_t n = extent_count_.load(std::memory_order_relaxed);
   if (n == extent_capacity_) {
@@ -66,6 +89,7 @@ bool Arena::AddExtent(size_t size, uintptr_t hint) {
     metadata::ReleaseOwn(start, size);
     return false;
   }
+  AdviseHugePages(start, size);
   if (n > 0 && extents_[n - 1].end == start) {  // the reservation could be extended in place
     extents_[n - 1].end = start + size;
     return true;
@@ -76,15 +100,15 @@ bool Arena::AddExtent(size_t size, uintptr_t hint) {
   return true;
 }
 
-Range Arena::Grow(size_t size) {
+Range Arena::Grow(size_t size, bool* ready) {
   size_t n = extent_count_.load(std::memory_order_relaxed);
   if (n == 0) return {};
-  Range taken = TakeFrom(&extents_[n - 1], size);
+  Range taken = TakeFrom(&extents_[n - 1], size, ready);
   if (taken.size() != 0) return taken;
   // An earlier extent may have room that was too small for another request.
   for (size_t i = 0; i + 1 < n; ++i) {
     if (extents_[i].end - extents_[i].ready >= size) {
-      taken = TakeFrom(&extents_[i], size);
+      taken = TakeFrom(&extents_[i], size, ready);
       if (taken.size() != 0) return taken;
     }
   }
@@ -98,7 +122,7 @@ Range Arena::Grow(size_t size) {
     if (wanted == size) return {};
   }
   Extent& last = extents_[extent_count_.load(std::memory_order_relaxed) - 1];
-  taken = TakeFrom(&last, size);
+  taken = TakeFrom(&last, size, ready);
   if (taken.size() == 0) GiveBack(n, before);
   return taken;
 }
@@ -118,12 +142,15 @@ void Arena::GiveBack(size_t count, uintptr_t end) {
   }
 }
 
-Range Arena::TakeFrom(Extent* extent, size_t size) {
+Range Arena::TakeFrom(Extent* extent, size_t size, bool* ready) {
   size_t room = extent->end - extent->ready;
   if (room < size) return {};
   const size_t unit = Max(memory::PageSize(), kPageSize);
-  size_t generous = Min(room, RoundUp(size, kGrowStep));
-  for (size_t take : {generous, Min(room, RoundUp(size, unit))}) {
+  const bool by_huge_pages = GrowsByHugePages(size);
+  size_t generous = RoundUp(size, kGrowStep);
+  if (by_huge_pages || huge_pages_ == HugePages::kOn)
+    generous = RoundUp(extent->ready + size, memory::kHugePage) - extent->ready;
+  for (size_t take : {Min(room, generous), Min(room, RoundUp(size, unit))}) {
     uintptr_t lo = extent->ready, hi = lo + take;
 #ifdef GCM_TEST_PUBLISH_EARLY
     Publish(lo, hi);
@@ -137,6 +164,10 @@ Range Arena::TakeFrom(Extent* extent, size_t size) {
     Step();
     if (!tables_.MapSpans(lo, hi)) continue;
     Step();
+    if (by_huge_pages && lo % memory::kHugePage == 0 && take == memory::kHugePage) {
+      memory::PopulateHuge(lo);
+      if (ready != nullptr) *ready = true;
+    }
     extent->ready = hi;
     grown_.fetch_add(take, std::memory_order_relaxed);
     Publish(lo, hi);

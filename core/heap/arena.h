@@ -27,6 +27,15 @@ struct ArenaConfig {
   void (*between_steps)() = nullptr;
 };
 
+// How the memory of a heap is backed.
+enum class HugePages : uint8_t {
+  kSystem,  // as the system does unasked
+  kGrowth,  // where it gives huge pages on request only, a heap that is not small grows by whole
+            // ones, for blocks that are smaller
+  kOn,      // all of it may get some; what is taken ends where one ends
+  kOff,     // none
+};
+
 class Arena {
  public:
   // Reserves. False when not even the smallest step is granted; may be called again.
@@ -34,8 +43,9 @@ class Arena {
 
   // At least `size` bytes (a multiple of kPageSize) of new memory in state prepared, with their
   // tables, published. Returns the range, whose size is rounded up; empty when the system has no
-  // more. The caller holds the heap's lock: growing is serial, looking up is not.
-  Range Grow(size_t size);
+  // more. The caller holds the heap's lock: growing is serial, looking up is not. `ready`: all of
+  // it is resident, in huge pages if there are any.
+  Range Grow(size_t size, bool* ready = nullptr);
 
   // The entry of the page around `word`, or nullptr: not ours. Any thread, any moment, any word.
   Span* SpanOf(uintptr_t word) const { return Contains(word) ? tables_.SpanAt(word) : nullptr; }
@@ -48,6 +58,9 @@ class Arena {
     uintptr_t used = used_.load(std::memory_order_acquire);
     return word < used && word >= lo_.load(std::memory_order_acquire);
   }
+
+  // What is there and what comes. Under the heap's lock.
+  void SetHugePages(HugePages huge_pages);
 
   SideTables& tables() { return tables_; }
   const SideTables& tables() const { return tables_; }
@@ -72,7 +85,9 @@ class Arena {
  private:
   bool AddExtent(size_t size, uintptr_t hint);
   void GiveBack(size_t count, uintptr_t end);
-  Range TakeFrom(Extent* extent, size_t size);
+  Range TakeFrom(Extent* extent, size_t size, bool* ready);
+  bool GrowsByHugePages(size_t size);
+  void AdviseHugePages(uintptr_t start, size_t size) const;
   void Publish(uintptr_t lo, uintptr_t used);
   void Step() const {
     if (GCM_UNLIKELY(config_.between_steps != nullptr)) config_.between_steps();
@@ -81,6 +96,9 @@ class Arena {
   std::atomic<uintptr_t> used_{0};
   std::atomic<uintptr_t> lo_{UINTPTR_MAX};
   SideTables tables_;
+  HugePages huge_pages_ = HugePages::kSystem;
+  enum class OnRequest : uint8_t { kUnknown, kYes, kNo };
+  OnRequest on_request_ = OnRequest::kUnknown;  // what the system does with them
   ArenaConfig config_{};
   Extent* extents_ = nullptr;
   size_t extent_capacity_ = 0;

@@ -33,6 +33,10 @@ bool Heap::Init(const ArenaConfig& config) {
 
 void Heap::Configure(const HeapSettings& settings) {
   pages_.SetScavengeDelay(settings.scavenge_delay);
+  {
+    LockGuard guard(pages_.lock());
+    pages_.arena().SetHugePages(settings.huge_pages);
+  }
   poison_ = settings.poison;
   clean_ = settings.clean;
   stress_ = settings.stress;

@@ -22,6 +22,7 @@ enum class Phase : uint8_t { kIdle, kMarking, kSweeping };
 
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;
+  HugePages huge_pages = HugePages::kSystem;
   bool poison = false;
   // What is handed out holds nothing of its former life: a checkmark between malloc's return and
   // the program's first write would take that for pointers.

@@ -65,7 +65,8 @@ Span* PageHeap::Join(Span* run, uintptr_t neighbour) {
 bool PageHeap::GrowBy(size_t pages) {
   Span* run = NewSpan(0);
   if (run == nullptr) return false;
-  Range fresh = arena_.Grow(pages * kPageSize);
+  bool ready = false;
+  const Range fresh = arena_.Grow(pages * kPageSize, &ready);
   if (fresh.size() == 0) {
     DeleteSpan(run);
     return false;
@@ -73,8 +74,8 @@ bool PageHeap::GrowBy(size_t pages) {
   run->start = fresh.lo;
   run->pages = fresh.size() / kPageSize;
   run->zero = true;
-  run->resident = false;
-  run->freed_at = 0;
+  run->resident = ready;
+  run->freed_at = ready && scavenge_delay_ != UINT64_MAX ? clock::Coarse() : 0;
   InsertRun(run);
   return true;
 }
@@ -167,7 +168,8 @@ Span* PageHeap::Find(size_t pages, bool mixed) {
     ScavengeLocked(UINT64_MAX, 0);
     return released_.Find(pages);
   }
-  return released_.Find(pages);
+  Span* run = released_.Find(pages);
+  return run != nullptr ? run : resident_.Find(pages);
 }
 
 // Cuts `pages` pages off the front of `run`, which is in no index, and gives back the rest.
