@@ -1,5 +1,5 @@
 // What budgets are counted on.
-//   pair SIZE TIMES        allocates and frees a block so often
+//   pair SIZE TIMES BATCH  allocates and frees so many blocks, in batches
 //   pair idle              closes its output and does nothing, by no call that the library wraps, until it is killed
 //   pair end               ends at once
 //   pair calls PROGRAM…    runs it and prints how many system calls it makes
@@ -61,9 +61,18 @@ int main(int argc, char **argv) {
   }
   if (argc > 2 && strcmp(argv[1], "calls") == 0) return count_calls(argv + 2);
   if (argc == 4 && strcmp(argv[1], "heap") == 0) return fill((size_t)atol(argv[2]), (size_t)atol(argv[3]) << 20);
-  if (argc < 3) return 2;
+  if (argc < 4) return 2;
   const size_t size = (size_t)atol(argv[1]);
-  const long times = atol(argv[2]);
+  const long times = atol(argv[2]), batch = atol(argv[3]);
+  if (batch > 1) {
+    void **blocks = malloc((size_t)batch * sizeof *blocks);
+    for (long done = 0; done < times; done += batch) {
+      for (long i = 0; i < batch; ++i) blocks[i] = malloc(size);
+      for (long i = 0; i < batch; ++i) free(blocks[i]);
+    }
+    free(blocks);
+    return 0;
+  }
   for (long i = 0; i < times; ++i) {
     void *volatile block = malloc(size);
     free(block);

@@ -70,7 +70,7 @@ TEST(ReadEnvironment, SetsEveryOption) {
                            "GCMALLOC_FOREIGN=ignore", "GCMALLOC_POISON=1", "GCMALLOC_VERBOSE=1",
                            "GCMALLOC_STRESS=1000", "GCMALLOC_TRACE=/tmp/t", "GCMALLOC_TRACE_JSON=/tmp/j",
                            "GCMALLOC_STATS=/tmp/s.prom", "GCMALLOC_WORKERS=3", "GCMALLOC_DIRTY=softdirty",
-                           "GCMALLOC_CHECKMARK=1", "HOME=/"}, &o);
+                           "GCMALLOC_CHECKMARK=1", "GCMALLOC_THP=on", "HOME=/"}, &o);
   EXPECT_EQ(said, "");
   EXPECT_EQ(o.mode, Mode::kOff);
   EXPECT_EQ(o.percent, 50u);
@@ -89,6 +89,7 @@ TEST(ReadEnvironment, SetsEveryOption) {
   EXPECT_EQ(o.workers, 3u);
   EXPECT_EQ(o.dirty, DirtySource::kSoftDirty);
   EXPECT_TRUE(o.checkmark);
+  EXPECT_EQ(o.huge_pages, HugePageChoice::kOn);
 }
 
 TEST(ReadEnvironment, KnowsEveryDirtySource) {
@@ -124,6 +125,10 @@ TEST(ReadEnvironment, UnderstandsWords) {
   EXPECT_TRUE(o.trace_stderr);
   EXPECT_STREQ(o.trace_path, "");
   EXPECT_STREQ(o.stats_path, "");
+  EXPECT_EQ(Read({"GCMALLOC_THP=off"}, &o), "");
+  EXPECT_EQ(o.huge_pages, HugePageChoice::kOff);
+  EXPECT_EQ(Read({"GCMALLOC_THP=auto"}, &o), "");
+  EXPECT_EQ(o.huge_pages, HugePageChoice::kAuto);
   EXPECT_EQ(Read({"GCMALLOC_LIMIT=auto", "GCMALLOC_TRACE=0"}, &o), "");
   EXPECT_EQ(o.limit, Options::kAutoLimit);
   EXPECT_FALSE(o.trace_stderr);
@@ -134,7 +139,8 @@ TEST(ReadEnvironment, BadValuesGiveOneLineAndKeepTheDefault) {
       "MODE=Collect", "MODE=guard", "PERCENT=-5", "PERCENT=a", "PERCENT=1000001", "LIMIT=lots", "LIMIT=0",
       "INTERVAL=2m", "SCAVENGE=soon", "ALIGN=2", "ALIGN=16", "ALIGN=0", "FOREIGN=yes", "POISON=2", "POISON=on",
       "VERBOSE=true", "STRESS=many",
-      "WORKERS=-1", "WORKERS=2x", "WORKERS=1025", "DIRTY=all", "DIRTY=UFFD", "CHECKMARK=2", "CHECKMARK=yes", "STATS=" + std::string(600, 'x'), "TRACE=" + std::string(512, 'x')};
+      "WORKERS=-1", "WORKERS=2x", "WORKERS=1025", "DIRTY=all", "DIRTY=UFFD", "CHECKMARK=2", "CHECKMARK=yes",
+      "THP=1", "THP=always", "STATS=" + std::string(600, 'x'), "TRACE=" + std::string(512, 'x')};
   for (const std::string& entry : bad) {
     Options o;
     std::string said = Read({"GCMALLOC_" + entry}, &o);
@@ -153,6 +159,7 @@ TEST(ReadEnvironment, BadValuesGiveOneLineAndKeepTheDefault) {
     EXPECT_EQ(o.workers, defaults.workers) << entry;
     EXPECT_EQ(o.dirty, defaults.dirty) << entry;
     EXPECT_EQ(o.checkmark, defaults.checkmark) << entry;
+    EXPECT_EQ(o.huge_pages, defaults.huge_pages) << entry;
     EXPECT_STREQ(o.stats_path, "") << entry;
     EXPECT_STREQ(o.trace_path, "") << entry;
   }

@@ -2,11 +2,15 @@
 
 #include <sys/mman.h>
 
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/base/metadata.h"
+#include "platform/memory.h"
 #include "tests/unit/support.h"
 
 namespace gcm {
@@ -283,6 +287,60 @@ bool LookUpWhileItGrows() {
   stop = true;
   observer.join();
   return grown && found.load() == 0;
+}
+
+// The number behind `name` in the entry of /proc/self/smaps around an address, or its flags.
+std::string InMap(uintptr_t address, const std::string& name) {
+  std::ifstream maps("/proc/self/smaps");
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t lo, hi;
+    if (sscanf(line.c_str(), "%lx-%lx ", &lo, &hi) == 2) here = address >= lo && address < hi;
+    if (here && line.rfind(name + ":", 0) == 0) return line.substr(name.size() + 1) + " ";
+  }
+  return "";
+}
+
+TEST(Arena, BacksAllOrNothingByHugePages) {
+  for (HugePages choice : {HugePages::kOn, HugePages::kOff}) {
+    Arena& arena = NewArena();
+    ArenaConfig config;
+    config.first_reservation = 8 * kMiB;
+    ASSERT_TRUE(arena.Init(config));
+    const Range before = arena.Grow(kMiB);
+    arena.SetHugePages(choice);
+    const Range behind = arena.Grow(12 * kMiB);  // more than what is reserved
+    for (Range r : {before, behind}) {
+      const std::string flags = InMap(r.lo, "VmFlags");
+      EXPECT_EQ(flags.find(" hg ") != std::string::npos, choice == HugePages::kOn) << flags;
+      EXPECT_EQ(flags.find(" nh ") != std::string::npos, choice == HugePages::kOff) << flags;
+    }
+  }
+}
+
+TEST(Arena, GrowsByHugePagesWhereTheSystemGivesThemOnRequest) {
+  Arena& arena = NewArena();
+  ASSERT_TRUE(arena.Init({}));
+  arena.SetHugePages(HugePages::kGrowth);
+  bool ready = false;
+  size_t grown = 0;
+  while (grown < 16 * kMiB) {
+    grown += arena.Grow(kMiB, &ready).size();
+    ASSERT_FALSE(ready) << "the heap is small";
+  }
+  const Range large = arena.Grow(3 * kMiB, &ready);
+  EXPECT_FALSE(ready) << "of a large block pages may never be touched";
+  EXPECT_LT(large.size(), 5 * kMiB);
+  if (!memory::GivesHugePagesOnRequest()) GTEST_SKIP() << "the system gives huge pages unasked, or none";
+  arena.Grow(kMiB);  // up to where a huge page begins
+  const Range whole = arena.Grow(64 * kKiB, &ready);
+  EXPECT_TRUE(ready);
+  EXPECT_EQ(whole.size(), memory::kHugePage);
+  EXPECT_EQ(whole.lo % memory::kHugePage, 0u);
+  // The kernel may have none at hand; but later it must not make one of what was given back.
+  EXPECT_EQ(InMap(whole.lo, "VmFlags").find(" hg "), std::string::npos);
+  EXPECT_NE(InMap(whole.lo, "VmFlags").find(" nh "), std::string::npos);
+  for (uintptr_t at = whole.lo; at < whole.hi; at += kPageSize) ASSERT_EQ(*PointerTo<uint64_t>(at), 0u);
 }
 
 TEST(Arena, LookUpsMayRunWhileItGrows) {

@@ -186,6 +186,30 @@ TEST(Heap, EmptySpansGoBack) {
   EXPECT_LE(heap().pages().in_use_pages(), before + 32);
 }
 
+// The current span and one more stay, so that a program that goes up and down does not take and give
+// spans all the time.
+TEST(Heap, AClassKeepsOneEmptySpan) {
+  std::vector<void*> blocks;
+  const auto churn = [&](int n) {
+    for (int i = 0; i < n; ++i) blocks.push_back(heap().Allocate(700));
+    for (void* p : blocks) heap().Free(p, "test");
+    blocks.clear();
+  };
+  const unsigned c = ClassFor(700);
+  const int slots = kSizeClasses.classes[c].slots;
+  churn(20 * slots);
+  heap().FlushCache();
+  const size_t kept = heap().pages().in_use_pages();
+  const uint64_t taken = heap().taken();
+  churn(slots + 1);
+  heap().FlushCache();
+  EXPECT_EQ(heap().pages().in_use_pages(), kept) << "nothing new was needed";
+  EXPECT_LE(heap().taken() - taken, uint64_t{2} * slots * kSizeClasses.classes[c].size);
+  churn(20 * slots);
+  heap().FlushCache();
+  EXPECT_EQ(heap().pages().in_use_pages(), kept) << "no more than that is kept";
+}
+
 TEST(Heap, BlocksOfAThreadThatHasEndedAreFreed) {
   size_t before = heap().pages().in_use_pages();
   std::vector<void*> blocks;

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <thread>
 #include <vector>
 
+#include "core/heap/heap.h"
 #include "tests/unit/support.h"
 
 namespace gcm {
@@ -102,6 +104,32 @@ TEST(Span, ThreadsGetDifferentDescriptors) {
     }
   }
   for (Span* span : distinct) DeleteSpan(span);
+}
+
+// What one thread writes all the time must not lie where the processor of another fetches.
+TEST(Span, DescriptorsOfThreadsLieApart) {
+  std::vector<std::vector<Span*>> got(3);
+  std::vector<std::thread> threads;
+  std::atomic<size_t> started{0};
+  for (auto& mine : got) {
+    threads.push_back(test::HeapThread([&] {
+      heap().Free(heap().Allocate(8), "test");  // gets it a cache
+      ++started;
+      while (started < got.size()) std::this_thread::yield();
+      for (int i = 0; i < 40; ++i) mine.push_back(NewSpan(i % 2 == 0 ? 1 : kMostWords));
+    }));
+  }
+  for (std::thread& t : threads) t.join();
+  std::vector<std::pair<uintptr_t, size_t>> all;
+  for (size_t t = 0; t < got.size(); ++t)
+    for (Span* span : got[t]) all.push_back({AddressOf(span), t});
+  std::sort(all.begin(), all.end());
+  size_t neighbours = 0;  // of another thread, in less than a quarter of a page
+  for (size_t i = 1; i < all.size(); ++i)
+    neighbours += all[i].second != all[i - 1].second && all[i].first - all[i - 1].first < 1024;
+  EXPECT_LE(neighbours, 2 * got.size()) << "where batches adjoin, there may be some";
+  for (auto& mine : got)
+    for (Span* span : mine) DeleteSpan(span);
 }
 
 TEST(SpanQueue, KeepsOrderThroughAllOperations) {
