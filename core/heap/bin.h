@@ -87,7 +87,8 @@ struct alignas(64) Bin {
     return GCM_LIKELY(HasBits(*live_word, *bit));
   }
 
-  // The block at p, whose live bit that is, goes to the entry at the top, of a bin that is not full.
+  // The block at p, whose live bit that is, goes to the entry at the top, of a bin that is not
+  // full.
   GCM_INLINE void Keep(CachedBlock* next, uint64_t* live_word, uint64_t bit, void* p) {
     FlipBits(live_word, bit);
     next->block = AddressOf(p);

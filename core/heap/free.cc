@@ -1,5 +1,5 @@
-// How blocks are freed that the fast path does not take: because the block is another thread's, large,
-// or none at all.
+// How blocks are freed that the fast path does not take: because the block is another thread's,
+// large, or none at all.
 #include <cstring>
 
 #include "core/base/misuse.h"

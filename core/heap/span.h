@@ -33,7 +33,7 @@ enum class SpanState : uint8_t {
 };
 
 // Where a span of slots is listed.
-enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull };
+enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull, kSpare };
 
 struct alignas(64) Span {
   // First cache line: all that free() needs.

@@ -93,7 +93,7 @@ bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
     bool changed = heap().FoldRemote(span);
     changed |= sweeper->SweepSlots(
         span, !empties, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
-    if (changed && Relist(span)) {
+    if (changed && Relist(span, false)) {
       span->garbage = empties;
       heap().pages().Free(span);
     }

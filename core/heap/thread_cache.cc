@@ -8,10 +8,12 @@
 namespace gcm {
 namespace {
 
-// An empty span of up to so many pages stays in its cache where the class has no other but the
-// current one: most programs allocate again soon what they have freed, and the page heap is shared
-// by all threads. A sweep gives it back.
-constexpr size_t kMostSpare = 4;
+// Empty spans stay in their cache, so many pages of them at least, and at most, and else this part
+// of the heap: most programs allocate again soon what they have freed, and all threads share the
+// page heap. A sweep gives them back.
+constexpr size_t kLeastSpare = 8;
+constexpr size_t kMostSpare = 64;
+constexpr size_t kSparePart = 32;
 // Local frees of the current span need no attention.
 constexpr int16_t kEndless = INT16_MAX;
 // The queue of a cache that is closing.
@@ -119,13 +121,12 @@ void ThreadCache::LeaveCurrent(unsigned size_class) {
   Span* span = lists.current;
   lists.current = nullptr;
   ClearCursor(size_class);
-  ListByFree(span);
+  ListByFree(span, span->CountFree());
 }
 
-// Lists a span by what its bits say.
-void ThreadCache::ListByFree(Span* span) {
+// Lists a span, so many slots of which are free; not all of them.
+void ThreadCache::ListByFree(Span* span, unsigned free) {
   ClassLists& lists = lists_[span->size_class];
-  unsigned free = span->CountFree();
   if (free == 0) {
     span->list = SpanList::kFull;
     span->credit = 1;
@@ -160,16 +161,30 @@ void ThreadCache::Collect(Span* span) {
 
 // Lists a span anew after its bits have changed. True if it is on no list any more, because it is
 // empty, and the caller's to give back.
-bool ThreadCache::Relist(Span* span) {
+bool ThreadCache::Relist(Span* span, bool may_stay) {
   if (span->list == SpanList::kCurrent) return false;
   heap().FoldRemote(span);
-  ClassLists& lists = lists_[span->size_class];
-  (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
-  span->list = SpanList::kNone;
-  const bool spare = lists.partial.empty() && span->pages <= kMostSpare;
-  if (!spare && span->CountFree() == span->slots) return true;
-  ListByFree(span);
+  Unlist(span);
+  const unsigned free = span->CountFree();
+  if (free == span->slots) return !(may_stay && KeepSpare(span));
+  ListByFree(span, free);
   return false;
+}
+
+void ThreadCache::Unlist(Span* span) {
+  if (span->list == SpanList::kSpare) spare_pages_ -= span->pages;
+  lists_[span->size_class].Of(span->list).Remove(span);
+  span->list = SpanList::kNone;
+}
+
+// An empty span, on no list. True: it stays, for when its class has no other.
+bool ThreadCache::KeepSpare(Span* span) {
+  const size_t most = Max(kLeastSpare, Min(kMostSpare, heap().pages().in_use_pages() / kSparePart));
+  if (spare_pages_ + span->pages > most) return false;
+  spare_pages_ += span->pages;
+  span->list = SpanList::kSpare;
+  lists_[span->size_class].spare.PushFront(span);
+  return true;
 }
 
 // As Relist, by the sweeper, while the owner allocates and frees: its bits are not written. That
@@ -179,16 +194,16 @@ bool ThreadCache::RelistSwept(Span* span) {
   ClassLists& lists = lists_[span->size_class];
   bool empty = true, some = false;
   for (unsigned w = 0; w < span->words(); ++w) {
-    // pairs with: the releases in FreeSlot and FreeSmall
+    // pairs with: the releases in MakeFree and FreeSmall
     const uint64_t mine = __atomic_load_n(&span->free_bits()[w], __ATOMIC_ACQUIRE);
     const uint64_t free = mine | span->remote_bits()[w].load(std::memory_order_acquire);
     empty = empty && (~free & span->ValidBits(w)) == 0;
     some = some || (free & span->ValidBits(w)) != 0;
   }
   if (!empty && (!some || span->list == SpanList::kPartial)) return false;
-  (span->list == SpanList::kFull ? lists.full : lists.partial).Remove(span);
-  span->list = empty ? SpanList::kNone : SpanList::kPartial;
+  Unlist(span);
   if (empty) return true;
+  span->list = SpanList::kPartial;
   StoreRelaxed(&span->credit, int16_t{1});  // the owner's next free counts anew
   lists.partial.PushFront(span);
   return false;
@@ -294,6 +309,7 @@ bool ThreadCache::Refill(unsigned size_class) {
     // While there is something to allocate from, what others have freed may wait, for a while.
     if (lists.partial.empty() || ++undrained_ >= kDrainEvery) DrainRemote();
     Span* span = lists.partial.PopFront();
+    if (span == nullptr && (span = lists.spare.PopFront()) != nullptr) spare_pages_ -= span->pages;
     if (span == nullptr) span = heap().central().Take(size_class, heap().OwnerWord(this));
     if (span == nullptr) span = heap().NewSlots(size_class, heap().OwnerWord(this));
     if (span == nullptr) return false;
@@ -361,7 +377,9 @@ void ThreadCache::Retire() {
     }
     while (Span* span = lists.partial.PopFront()) heap().central().Give(span);
     while (Span* span = lists.full.PopFront()) heap().central().Give(span);
+    while (Span* span = lists.spare.PopFront()) heap().central().Give(span);
   }
+  spare_pages_ = 0;
 }
 
 constinit EmptyBin g_no_bin{};

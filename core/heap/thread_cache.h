@@ -138,6 +138,10 @@ class alignas(64) ThreadCache {
     unsigned word = 0;  // the cursor's, in the current span
     SpanQueue partial;
     SpanQueue full;
+    SpanQueue spare;
+    SpanQueue& Of(SpanList list) {
+      return list == SpanList::kFull ? full : list == SpanList::kSpare ? spare : partial;
+    }
   };
 
   // Spans that are taken off the queue at once, for one fence.
@@ -154,7 +158,7 @@ class alignas(64) ThreadCache {
   size_t Unqueue(Span** chain, Span** batch);
   void PrepareBin(unsigned size_class);
   void NoteFreed(Span* span);
-  bool Relist(Span* span);
+  bool Relist(Span* span, bool may_stay = true);
   bool RelistSwept(Span* span);
   void SetCursor(unsigned size_class, Span* span, unsigned word);
   void ClearCursor(unsigned size_class);
@@ -163,11 +167,14 @@ class alignas(64) ThreadCache {
   void MakeCurrent(Span* span);
   void LeaveCurrent(unsigned size_class);
   void Collect(Span* span);
-  void ListByFree(Span* span);
+  void ListByFree(Span* span, unsigned free);
+  void Unlist(Span* span);
+  bool KeepSpare(Span* span);
 
   alignas(Bin) unsigned char bins_[kBinPlaces.size];  // at the beginning: bin()
   uint64_t freed_objects_ = 0;                        // beside those that the bins count
   uint64_t freed_bytes_ = 0;
+  size_t spare_pages_ = 0;  // under the cache's lock
   bool taken_ = false;
   unsigned undrained_ = 0;  // occasions to drain the queue that were left, since it was drained
   // Shared with other threads. What those write has a line of its own.
