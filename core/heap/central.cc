@@ -6,6 +6,7 @@ namespace gcm {
 
 Span* CentralLists::Take(unsigned size_class, uintptr_t owner) {
   List& list = lists_[size_class];
+  if (list.partial.LooksEmpty()) return nullptr;  // as it is nearly always
   LockGuard guard(list.lock);
   Span* span = list.partial.PopFront();
   if (span == nullptr) return nullptr;

@@ -59,6 +59,7 @@ void Heap::FlushCache() {
   if (cache == &g_empty_cache) return;
   CriticalSection critical(cache);
   cache->FlushCached(true);
+  cache->GiveSpare();
 }
 
 Unstoppable::Unstoppable() : Unstoppable(heap().Cache()) {}

@@ -69,7 +69,7 @@ class Heap {
   // The calling thread's cache, made when it has none; the empty one without memory.
   ThreadCache* Cache();
 
-  // The blocks that the calling thread has at hand become free.
+  // The blocks that the calling thread has at hand become free, and its empty spans go back.
   void FlushCache();
 
   // Entered by the layers below.

@@ -101,11 +101,11 @@ void SpanQueue::PushFront(Span* span) {
   span->previous = nullptr;
   span->next = head_;
   if (head_ != nullptr) head_->previous = span;
-  head_ = span;
+  StoreRelaxed(&head_, span);
 }
 
 void SpanQueue::Remove(Span* span) {
-  (span->previous != nullptr ? span->previous->next : head_) = span->next;
+  StoreRelaxed(span->previous != nullptr ? &span->previous->next : &head_, span->next);
   if (span->next != nullptr) span->next->previous = span->previous;
   span->next = span->previous = nullptr;
 }

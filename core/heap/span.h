@@ -132,6 +132,8 @@ void ResetSpanPoolLock(bool own_only = false);
 class SpanQueue {
  public:
   bool empty() const { return head_ == nullptr; }
+  // Without the lock: what was or will be so at some moment.
+  bool LooksEmpty() const { return LoadRelaxed(&head_) == nullptr; }
   Span* head() const { return head_; }
   void PushFront(Span* span);
   void Remove(Span* span);

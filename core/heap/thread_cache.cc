@@ -187,6 +187,15 @@ bool ThreadCache::KeepSpare(Span* span) {
   return true;
 }
 
+void ThreadCache::GiveSpare() {
+  for (ClassLists& lists : lists_) {
+    while (Span* span = lists.spare.head()) {
+      Unlist(span);
+      heap().pages().Free(span);
+    }
+  }
+}
+
 // As Relist, by the sweeper, while the owner allocates and frees: its bits are not written. That
 // nothing in the span is in use any more holds for good, because nobody allocates from it.
 bool ThreadCache::RelistSwept(Span* span) {

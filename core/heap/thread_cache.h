@@ -74,6 +74,8 @@ class alignas(64) ThreadCache {
   void TakeBin(Span* span);
   // What is at hand becomes free. Without `relist` the caller lists all spans anew.
   void FlushCached(bool relist);
+  // The empty spans go back to the page heap.
+  void GiveSpare();
   void CountFreed(size_t bytes, unsigned objects = 1) {
     StoreRelaxed(&freed_objects_, freed_objects_ + objects);
     StoreRelaxed(&freed_bytes_, freed_bytes_ + bytes);
