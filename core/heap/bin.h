@@ -12,7 +12,7 @@
 //    is the program's, and whoever empties the bin leaves it so.
 //  - What other threads read of a bin, to find that it is not theirs, never changes and has a cache
 //    line of its own: their looks do not take the rest from the thread that has it.
-//  - A bin is looked into by the thread that has it, and so is the top against the limit.
+//  - The top and all behind it is the owner's alone: it looks whose bin it is first.
 #pragma once
 
 #include "core/heap/span.h"
@@ -115,11 +115,11 @@ static_assert(sizeof(Bin) == 128 && sizeof(CachedBlock) == 24);
 
 // What a cursor points at that is at no span's bits: no slot is free here.
 inline constexpr uint64_t kNoneFree = 0;
-inline uint64_t* NoneFree() { return const_cast<uint64_t*>(&kNoneFree); }
+constexpr uint64_t* NoneFree() { return const_cast<uint64_t*>(&kNoneFree); }
 
 // A bin that has nothing at hand and room for nothing.
 struct EmptyBin {
-  Bin bin{nullptr, 0, 0, 0, none + 1, none + 1, const_cast<uint64_t*>(&kNoneFree), nullptr, 0, 0};
+  Bin bin{nullptr, 0, 0, 0, none + 1, none + 1, NoneFree(), nullptr, 0, 0};
   CachedBlock none[1]{{0, &none[0].bit, 0}};
 };
 extern GCM_HIDDEN constinit EmptyBin g_no_bin;

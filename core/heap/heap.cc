@@ -93,9 +93,10 @@ bool Heap::Ask(Pressure pressure) {
 // After every refill and every large block, outside of any section. What others have taken is
 // theirs to look at: all threads write there.
 void Heap::Relieve(bool taken_more) {
-  if (taken_more &&
-      GCM_UNLIKELY(pages_.in_use_pages() >= trigger_pages_.load(std::memory_order_relaxed) ||
-                   taken() >= taken_trigger_.load(std::memory_order_relaxed))) {
+  const size_t trigger = trigger_pages_.load(std::memory_order_relaxed);
+  const bool looks = taken_more || trigger == 0;
+  if (GCM_UNLIKELY(looks && (pages_.in_use_pages() >= trigger ||
+                             taken() >= taken_trigger_.load(std::memory_order_relaxed)))) {
     Ask(Pressure::kGrowth);
   } else if (GCM_UNLIKELY(clock::Coarse() >= next_tick_.load(std::memory_order_relaxed))) {
     Ask(Pressure::kTick);

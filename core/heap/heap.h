@@ -133,7 +133,8 @@ class Heap {
   CentralLists& central() { return central_; }
   CacheRegistry& registry() { return registry_; }
 
-  // Bytes of spans in use at which `pressure` is called; and the hook, outside of any section.
+  // Bytes of spans in use at which `pressure` is called, by who takes more; 0: by everybody, after
+  // each refill. And the hook, outside of any section.
   void SetTrigger(size_t bytes) {
     trigger_pages_.store(bytes / kPageSize, std::memory_order_relaxed);
   }
