@@ -245,6 +245,12 @@ def test_collects_by_default():
         expect(peak_mib(done) < 3 * live + 60, "blocks of %d: %.0f MiB at peak" % (size, peak_mib(done)))
 
 
+def test_without_threads_each_refill_takes_its_part():
+    """Else such a cycle would last for many times the memory that it was to find."""
+    done = leak(300, 16, GCMALLOC_WORKERS="0")
+    expect(peak_mib(done) < 44, "%.0f MiB at peak" % peak_mib(done))
+
+
 def test_a_program_that_frees_sees_no_cycles():
     done = leak(1500, 1000, "free", GCMALLOC_TRACE="1")
     expect(len(done.cycles()) <= 3, "%d cycles" % len(done.cycles()))
