@@ -91,8 +91,9 @@ void CheckPath(const char* name, const char* path) {
       .Write(2);
 }
 
-// Where pages are tracked one by one, each huge one is split again, and that costs more than it
-// brings.
+// Where it is tracked which pages are written, huge ones are split again. A virtual machine whose
+// monitor keeps page tables of its own becomes very slow then: a heap of 1 GiB, read at random, to
+// a twentieth and less.
 HugePages ChosenHugePages(const Options& o) {
   switch (o.huge_pages) {
     case HugePageChoice::kOn:
