@@ -8,6 +8,7 @@
 #include <cstdarg>
 
 #include "core/gc/collector.h"
+#include "core/heap/heap.h"
 #include "preload/family.h"
 #include "preload/wrapped.h"
 
@@ -15,6 +16,7 @@ namespace gcm {
 
 void BeforeFilter() {
   collector().Disable();
+  heap().StopHugeGrowth();
   EndCycleBeside();  // a filter may be for all threads
 }
 

@@ -60,16 +60,13 @@ void Arena::SetHugePages(HugePages huge_pages) {
 }
 
 void Arena::AdviseHugePages(uintptr_t start, size_t size) const {
-  if (huge_pages_ == HugePages::kOn || huge_pages_ == HugePages::kOff)
+  // With growth each is asked for by itself; neighbours of different kind would be a mapping each.
+  if (huge_pages_ != HugePages::kSystem)
     memory::AllowHugePages(start, size, huge_pages_ == HugePages::kOn);
 }
 
-bool Arena::GrowsByHugePages(size_t size) {
-  if (huge_pages_ != HugePages::kGrowth || size > kGrowStep || grown_bytes() < kHugeFrom)
-    return false;
-  if (on_request_ == OnRequest::kUnknown)
-    on_request_ = memory::GivesHugePagesOnRequest() ? OnRequest::kYes : OnRequest::kNo;
-  return on_request_ == OnRequest::kYes;
+bool Arena::GrowsByHugePages(size_t size) const {
+  return huge_pages_ == HugePages::kGrowth && size <= kGrowStep && grown_bytes() >= kHugeFrom;
 }
 
 bool Arena::AddExtent(size_t size, uintptr_t hint) {
@@ -146,7 +143,7 @@ Range Arena::TakeFrom(Extent* extent, size_t size, bool* ready) {
   size_t room = extent->end - extent->ready;
   if (room < size) return {};
   const size_t unit = Max(memory::PageSize(), kPageSize);
-  const bool by_huge_pages = GrowsByHugePages(size);
+  const bool by_huge_pages = ready != nullptr && GrowsByHugePages(size);
   size_t generous = RoundUp(size, kGrowStep);
   if (by_huge_pages || huge_pages_ == HugePages::kOn)
     generous = RoundUp(extent->ready + size, memory::kHugePage) - extent->ready;
@@ -166,7 +163,7 @@ Range Arena::TakeFrom(Extent* extent, size_t size, bool* ready) {
     Step();
     if (by_huge_pages && lo % memory::kHugePage == 0 && take == memory::kHugePage) {
       memory::PopulateHuge(lo);
-      if (ready != nullptr) *ready = true;
+      *ready = true;
     }
     extent->ready = hi;
     grown_.fetch_add(take, std::memory_order_relaxed);

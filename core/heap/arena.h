@@ -30,8 +30,8 @@ struct ArenaConfig {
 // How the memory of a heap is backed.
 enum class HugePages : uint8_t {
   kSystem,  // as the system does unasked
-  kGrowth,  // where it gives huge pages on request only, a heap that is not small grows by whole
-            // ones, for blocks that are smaller
+  kGrowth,  // a heap that is not small grows by whole huge pages, for blocks that are smaller; the
+            // rest gets none
   kOn,      // all of it may get some; what is taken ends where one ends
   kOff,     // none
 };
@@ -43,8 +43,8 @@ class Arena {
 
   // At least `size` bytes (a multiple of kPageSize) of new memory in state prepared, with their
   // tables, published. Returns the range, whose size is rounded up; empty when the system has no
-  // more. The caller holds the heap's lock: growing is serial, looking up is not. `ready`: all of
-  // it is resident, in huge pages if there are any.
+  // more. The caller holds the heap's lock: growing is serial, looking up is not. `ready`: whether
+  // it is resident, as a huge page if there was one; without it none is asked for.
   Range Grow(size_t size, bool* ready = nullptr);
 
   // The entry of the page around `word`, or nullptr: not ours. Any thread, any moment, any word.
@@ -61,6 +61,9 @@ class Arena {
 
   // What is there and what comes. Under the heap's lock.
   void SetHugePages(HugePages huge_pages);
+  void StopHugeGrowth() {
+    if (huge_pages_ == HugePages::kGrowth) huge_pages_ = HugePages::kSystem;
+  }
 
   SideTables& tables() { return tables_; }
   const SideTables& tables() const { return tables_; }
@@ -86,7 +89,7 @@ class Arena {
   bool AddExtent(size_t size, uintptr_t hint);
   void GiveBack(size_t count, uintptr_t end);
   Range TakeFrom(Extent* extent, size_t size, bool* ready);
-  bool GrowsByHugePages(size_t size);
+  bool GrowsByHugePages(size_t size) const;
   void AdviseHugePages(uintptr_t start, size_t size) const;
   void Publish(uintptr_t lo, uintptr_t used);
   void Step() const {
@@ -97,8 +100,6 @@ class Arena {
   std::atomic<uintptr_t> lo_{UINTPTR_MAX};
   SideTables tables_;
   HugePages huge_pages_ = HugePages::kSystem;
-  enum class OnRequest : uint8_t { kUnknown, kYes, kNo };
-  OnRequest on_request_ = OnRequest::kUnknown;  // what the system does with them
   ArenaConfig config_{};
   Extent* extents_ = nullptr;
   size_t extent_capacity_ = 0;

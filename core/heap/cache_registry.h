@@ -34,6 +34,9 @@ class CacheRegistry {
     }
   }
 
+  // Caches that there ever were: as many threads there have been at a time. At least one.
+  size_t count() const { return first() == nullptr ? 1 : first()->number(); }
+
   void LockAll();  // around a fork: the registry's lock, then those of all caches
   void UnlockAll();
   void ResetLocks(bool own_only = false);

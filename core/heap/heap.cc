@@ -33,7 +33,10 @@ bool Heap::Init(const ArenaConfig& config) {
 
 void Heap::Configure(const HeapSettings& settings) {
   pages_.SetScavengeDelay(settings.scavenge_delay);
-  {
+  // What the system does is asked now: later a filter may forbid it. What is not used goes back at
+  // once where the user wants that, and a huge page is not used at once.
+  const bool growth = settings.huge_pages == HugePages::kGrowth;
+  if (!growth || (settings.scavenge_delay != 0 && memory::GivesHugePagesOnRequest())) {
     LockGuard guard(pages_.lock());
     pages_.arena().SetHugePages(settings.huge_pages);
   }
@@ -52,6 +55,12 @@ void Heap::Configure(const HeapSettings& settings) {
     cache->Reopen();
     SetThreadCache(cache);
   }
+}
+
+void Heap::StopHugeGrowth() {
+  Unstoppable unstoppable(Cache());
+  LockGuard guard(pages_.lock());
+  pages_.arena().StopHugeGrowth();
 }
 
 void Heap::FlushCache() {
@@ -153,6 +162,10 @@ void* Heap::AllocateSmallSlow(unsigned size_class) {
     Ask(Pressure::kStress);
   }
   void* p = AllocateSmallOnce(size_class);
+  if (GCM_UNLIKELY(p == nullptr)) {
+    FlushCache();
+    p = AllocateSmallOnce(size_class);
+  }
   if (GCM_UNLIKELY(p == nullptr) && Ask(Pressure::kOutOfMemory)) p = AllocateSmallOnce(size_class);
   Relieve(t_cache->TellTaken());
   GCM_KEEP_ALIVE(p);

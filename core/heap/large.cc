@@ -18,7 +18,7 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
     Ask(Pressure::kStress);
   }
   void* p = nullptr;
-  for (int attempt = 0; attempt < 2; ++attempt) {
+  for (int attempt = 0; attempt < 3; ++attempt) {
     ThreadCache* cache = Cache();
     if (cache != &g_empty_cache) {
       CriticalSection critical(cache);
@@ -33,7 +33,11 @@ void* Heap::AllocateLarge(size_t size, size_t alignment, bool* zero) {
         GCM_KEEP_ALIVE(p);
       }
     }
-    if (p != nullptr || attempt != 0) break;
+    if (p != nullptr || attempt == 2) break;
+    if (attempt == 0) {
+      FlushCache();
+      continue;
+    }
     // So much was never there to be reclaimed.
     if (PagesFor(size) > 2 * pages_.in_use_pages() + kHopeful) break;
     if (!Ask(Pressure::kOutOfMemory)) break;

@@ -62,11 +62,12 @@ Span* PageHeap::Join(Span* run, uintptr_t neighbour) {
   return run;
 }
 
-bool PageHeap::GrowBy(size_t pages) {
+// With `ready` what comes may be resident already.
+bool PageHeap::GrowBy(size_t pages, bool ready) {
   Span* run = NewSpan(0);
   if (run == nullptr) return false;
-  bool ready = false;
-  const Range fresh = arena_.Grow(pages * kPageSize, &ready);
+  bool resident = false;
+  const Range fresh = arena_.Grow(pages * kPageSize, ready ? &resident : nullptr);
   if (fresh.size() == 0) {
     DeleteSpan(run);
     return false;
@@ -74,8 +75,8 @@ bool PageHeap::GrowBy(size_t pages) {
   run->start = fresh.lo;
   run->pages = fresh.size() / kPageSize;
   run->zero = true;
-  run->resident = ready;
-  run->freed_at = ready && scavenge_delay_ != UINT64_MAX ? clock::Coarse() : 0;
+  run->resident = resident;
+  run->freed_at = resident && scavenge_delay_ != UINT64_MAX ? clock::Coarse() : 0;
   InsertRun(run);
   return true;
 }
@@ -163,7 +164,7 @@ Span* PageHeap::Find(size_t pages, bool mixed) {
     ScavengeLocked(UINT64_MAX, 0, mixed ? pages * kPageSize : SIZE_MAX);
     if (Span* run = released_.Find(pages)) return run;
   }
-  if (!GrowBy(pages)) {
+  if (!GrowBy(pages, true)) {
     // Refused: whatever is free and joins.
     ScavengeLocked(UINT64_MAX, 0);
     return released_.Find(pages);
@@ -174,7 +175,7 @@ Span* PageHeap::Find(size_t pages, bool mixed) {
 
 // Cuts `pages` pages off the front of `run`, which is in no index, and gives back the rest.
 Span* PageHeap::TakeFront(Span* run, size_t pages, unsigned words) {
-  if (run->pages == pages && run->capacity == CapacityFor(words)) return run;
+  if (run->pages == pages && run->capacity == CapacityFor(words) && InOwnLane(run)) return run;
   Span* span = NewSpan(words);
   if (span == nullptr) return nullptr;
   span->start = run->start;
@@ -274,7 +275,7 @@ bool PageHeap::Extend(Span* span, size_t extra) {
     const Arena::Extent& last = arena_.extent(n - 1);
     uintptr_t tail = next == nullptr ? span->end() : next->end();
     if (last.ready != tail || last.end - last.ready < (extra - have) * kPageSize) return false;
-    if (!GrowBy(extra - have)) return false;
+    if (!GrowBy(extra - have, false)) return false;  // it joins what is released
     next = arena_.SpanOf(span->end());
     if (next == nullptr || next->start != span->end()) return false;
     if (next->pages < extra) {

@@ -2,7 +2,8 @@
 // to the system after a while.
 //
 // Free runs are of two kinds, which are not joined with each other: resident ones (their pages may
-// hold memory) and released ones (reading them gives zero). Resident runs are used first.
+// hold memory, which may be known to be zero) and released ones (reading them gives zero). Resident
+// runs are used first.
 // All functions take the heap's lock, the lowest in rank; none of them allocates but descriptors.
 #pragma once
 
@@ -25,6 +26,8 @@ class PageHeap {
 
   // Nanoseconds after which a free resident run is released; 0 at once, UINT64_MAX never.
   void SetScavengeDelay(uint64_t delay) { scavenge_delay_ = delay; }
+  // What is not used goes back to the system at once.
+  bool keeps_nothing() const { return scavenge_delay_ == 0; }
 
   bool Init(const ArenaConfig& config) { return arena_.Init(config); }
 
@@ -69,7 +72,7 @@ class PageHeap {
 
  private:
   RunIndex& IndexOf(const Span* run) { return run->resident ? resident_ : released_; }
-  bool GrowBy(size_t pages);
+  bool GrowBy(size_t pages, bool ready);
   Span* Find(size_t pages, bool mixed);
   Span* FindMixed(size_t pages);
   void Absorb(Span* whole, Span* other, Range area);

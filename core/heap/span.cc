@@ -13,44 +13,79 @@ namespace {
 constexpr unsigned kCapacity[] = {kFewWords, kMostWords};
 constexpr unsigned kPools = sizeof(kCapacity) / sizeof(kCapacity[0]);
 // Threads write their descriptors all the time, and processors fetch what lies near: so those of
-// different threads come from different lanes, which share no page, as long as there are not too
-// many.
+// different threads come from different lanes, in batches, as long as there are not too many.
 constexpr unsigned kLanes = 16;
 constexpr size_t kBatch = 4096;  // bytes of descriptors
+// Batches that a lane may have to spare before others take from it.
+constexpr size_t kManyBatches = 4;
 struct Pool {
   Mutex lock;
   Span* free[kLanes][kPools] = {};
+  uint32_t count[kLanes][kPools] = {};
 };
 Pool g_pool;
 
 unsigned PoolFor(unsigned words) { return words <= kFewWords ? 0 : 1; }
+
+unsigned OwnLane() { return t_cache->number() % kLanes; }
 
 size_t SizeOf(unsigned pool) {
   const size_t behind = pool == 0 ? 0 : 2 * sizeof(uint64_t) * kCapacity[pool];
   return RoundUp(sizeof(Span) + behind, 64);
 }
 
+// Under the pool's lock, all of them.
+
+void Put(Span* span, unsigned lane, unsigned pool) {
+  span->lane = static_cast<uint8_t>(lane);
+  span->next = g_pool.free[lane][pool];
+  g_pool.free[lane][pool] = span;
+  ++g_pool.count[lane][pool];
+}
+
+// A batch of new descriptors. False: there is no memory.
+bool Fill(unsigned lane, unsigned pool) {
+  const size_t size = SizeOf(pool);
+  const auto memory = AddressOf(metadata::Allocate(kBatch));
+  if (memory == 0) return false;
+  for (size_t at = kBatch / size * size; at != 0; at -= size) {
+    Span* span = PointerTo<Span>(memory + at - size);
+    span->capacity = static_cast<uint8_t>(kCapacity[pool]);
+    Put(span, lane, pool);
+  }
+  return true;
+}
+
+// A batch of a lane that has many. False: none has.
+bool TakeFromOthers(unsigned lane, unsigned pool) {
+  const size_t batch = kBatch / SizeOf(pool);
+  for (unsigned other = 0; other < kLanes; ++other) {
+    if (g_pool.count[other][pool] < kManyBatches * batch) continue;
+    for (size_t i = 0; i < batch; ++i) {
+      Span* span = g_pool.free[other][pool];
+      g_pool.free[other][pool] = span->next;
+      --g_pool.count[other][pool];
+      Put(span, lane, pool);
+    }
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool InOwnLane(const Span* span) { return span->lane == OwnLane(); }
 
 Span* NewSpan(unsigned words) {
   const unsigned pool = PoolFor(words);
-  const unsigned lane = t_cache->number() % kLanes;
+  const unsigned lane = OwnLane();
   Span* span;
   {
     LockGuard guard(g_pool.lock);
+    if (g_pool.free[lane][pool] == nullptr && !TakeFromOthers(lane, pool) && !Fill(lane, pool))
+      return nullptr;
     Span*& first = g_pool.free[lane][pool];
-    if (first == nullptr) {
-      const size_t size = SizeOf(pool);
-      const auto memory = AddressOf(metadata::Allocate(kBatch));
-      if (memory == 0) return nullptr;
-      for (size_t at = kBatch / size * size; at != 0; at -= size) {
-        Span* more = PointerTo<Span>(memory + at - size);
-        more->capacity = static_cast<uint8_t>(kCapacity[pool]);
-        more->lane = static_cast<uint8_t>(lane);
-        more->next = first;
-        first = more;
-      }
-    }
+    --g_pool.count[lane][pool];
     span = first;
     first = span->next;
   }
@@ -76,9 +111,7 @@ Span* NewSpan(unsigned words) {
 void DeleteSpan(Span* span) {
   span->state.store(SpanState::kUnused, std::memory_order_relaxed);
   LockGuard guard(g_pool.lock);
-  Span*& first = g_pool.free[span->lane][PoolFor(span->capacity)];
-  span->next = first;
-  first = span;
+  Put(span, span->lane, PoolFor(span->capacity));
 }
 
 void ResetSpanPoolLock(bool own_only) { g_pool.lock.Reset(own_only); }

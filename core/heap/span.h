@@ -126,6 +126,8 @@ inline constexpr uintptr_t kOwnerCareful = 1;  // bit 0 beside a cache's address
 // Pool of descriptors. Thread-safe.
 Span* NewSpan(unsigned words);  // nullptr when metadata memory is exhausted
 void DeleteSpan(Span* span);
+// Whether it lies beside those that the calling thread gets.
+bool InOwnLane(const Span* span);
 void ResetSpanPoolLock(bool own_only = false);
 
 // Intrusive doubly linked list.

@@ -90,21 +90,21 @@ bool ThreadCache::Sweep(Span* span, Sweeper* sweeper, bool stopped) {
   // Nobody allocates from it, and so it will be given back, below.
   const bool empties = span->list != SpanList::kCurrent && sweeper->Empties(span);
   if (stopped) {
-    bool changed = heap().FoldRemote(span);
-    changed |= sweeper->SweepSlots(
+    const bool changed = heap().FoldRemote(span) || span->list == SpanList::kSpare;
+    const bool any = sweeper->SweepSlots(
         span, !empties, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
-    if (changed && Relist(span, false)) {
-      span->garbage = empties;
+    if ((changed || any) && Relist(span, false)) {
+      span->garbage = empties && any;
       heap().pages().Free(span);
     }
     return true;
   }
-  sweeper->SweepSlots(span, !empties, [span](unsigned w, uint64_t garbage) {
+  const bool any = sweeper->SweepSlots(span, !empties, [span](unsigned w, uint64_t garbage) {
     // pairs with: the exchange in FoldRemote
     span->remote_bits()[w].fetch_or(garbage, std::memory_order_release);
   });
   if (RelistSwept(span)) {
-    span->garbage = empties;
+    span->garbage = empties && any;
     heap().pages().Free(span);
   }
   return true;
@@ -148,11 +148,11 @@ bool CentralLists::Sweep(Span* span, Sweeper* sweeper) {
     if (!IsUnowned(span, size_class)) return !span->InUse();
     if (sweeper->IsSwept(span)) return true;
     const bool empties = sweeper->Empties(span);
-    bool changed = heap().FoldRemote(span);
-    changed |= sweeper->SweepSlots(
+    const bool changed = heap().FoldRemote(span);
+    const bool any = sweeper->SweepSlots(
         span, !empties, [span](unsigned w, uint64_t garbage) { span->MakeFree(w, garbage); });
-    span->garbage = empties;
-    empty = changed && ListByFree(list, span);
+    span->garbage = empties && any;
+    empty = (changed || any) && ListByFree(list, span);
   }
   if (empty) heap().pages().Free(span);
   return true;

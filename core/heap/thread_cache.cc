@@ -8,9 +8,9 @@
 namespace gcm {
 namespace {
 
-// Empty spans stay in their cache, so many pages of them at least, and at most, and else this part
-// of the heap: most programs allocate again soon what they have freed, and all threads share the
-// page heap. A sweep gives them back.
+// Empty spans stay in their cache, so many pages of them at least, and at most, and else its share
+// of this part of the heap: most programs allocate again soon what they have freed, and all threads
+// share the page heap. A sweep gives them back.
 constexpr size_t kLeastSpare = 8;
 constexpr size_t kMostSpare = 64;
 constexpr size_t kSparePart = 32;
@@ -179,7 +179,10 @@ void ThreadCache::Unlist(Span* span) {
 
 // An empty span, on no list. True: it stays, for when its class has no other.
 bool ThreadCache::KeepSpare(Span* span) {
-  const size_t most = Max(kLeastSpare, Min(kMostSpare, heap().pages().in_use_pages() / kSparePart));
+  // Where marks stay, what is born here would count as old.
+  if (heap().pages().keeps_nothing() || heap().marks_stay()) return false;
+  const size_t share = heap().pages().in_use_pages() / kSparePart / heap().registry().count();
+  const size_t most = Max(kLeastSpare, Min(kMostSpare, share));
   if (spare_pages_ + span->pages > most) return false;
   spare_pages_ += span->pages;
   span->list = SpanList::kSpare;

@@ -110,13 +110,17 @@ TEST(Span, ThreadsGetDifferentDescriptors) {
 TEST(Span, DescriptorsOfThreadsLieApart) {
   std::vector<std::vector<Span*>> got(3);
   std::vector<std::thread> threads;
-  std::atomic<size_t> started{0};
-  for (auto& mine : got) {
-    threads.push_back(test::HeapThread([&] {
+  std::atomic<size_t> ready{0}, turn{0};
+  for (size_t t = 0; t < got.size(); ++t) {
+    threads.push_back(test::HeapThread([&, t] {
       heap().Free(heap().Allocate(8), "test");  // gets it a cache
-      ++started;
-      while (started < got.size()) std::this_thread::yield();
-      for (int i = 0; i < 40; ++i) mine.push_back(NewSpan(i % 2 == 0 ? 1 : kMostWords));
+      ++ready;
+      while (ready < got.size()) std::this_thread::yield();
+      for (size_t i = 0; i < 40; ++i) {
+        while (turn != i * got.size() + t) std::this_thread::yield();
+        got[t].push_back(NewSpan(i % 2 == 0 ? 1 : kMostWords));
+        ++turn;
+      }
     }));
   }
   for (std::thread& t : threads) t.join();
