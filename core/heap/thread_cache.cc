@@ -8,12 +8,6 @@
 namespace gcm {
 namespace {
 
-// Empty spans stay in their cache, so many pages of them at least, and at most, and else its share
-// of this part of the heap: most programs allocate again soon what they have freed, and all threads
-// share the page heap. A sweep gives them back.
-constexpr size_t kLeastSpare = 8;
-constexpr size_t kMostSpare = 64;
-constexpr size_t kSparePart = 32;
 // Local frees of the current span need no attention.
 constexpr int16_t kEndless = INT16_MAX;
 // The queue of a cache that is closing.
@@ -175,28 +169,6 @@ void ThreadCache::Unlist(Span* span) {
   if (span->list == SpanList::kSpare) spare_pages_ -= span->pages;
   lists_[span->size_class].Of(span->list).Remove(span);
   span->list = SpanList::kNone;
-}
-
-// An empty span, on no list. True: it stays, for when its class has no other.
-bool ThreadCache::KeepSpare(Span* span) {
-  // Where marks stay, what is born here would count as old.
-  if (heap().pages().keeps_nothing() || heap().marks_stay()) return false;
-  const size_t share = heap().pages().in_use_pages() / kSparePart / heap().registry().count();
-  const size_t most = Max(kLeastSpare, Min(kMostSpare, share));
-  if (spare_pages_ + span->pages > most) return false;
-  spare_pages_ += span->pages;
-  span->list = SpanList::kSpare;
-  lists_[span->size_class].spare.PushFront(span);
-  return true;
-}
-
-void ThreadCache::GiveSpare() {
-  for (ClassLists& lists : lists_) {
-    while (Span* span = lists.spare.head()) {
-      Unlist(span);
-      heap().pages().Free(span);
-    }
-  }
 }
 
 // As Relist, by the sweeper, while the owner allocates and frees: its bits are not written. That
