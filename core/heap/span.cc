@@ -43,6 +43,14 @@ void Put(Span* span, unsigned lane, unsigned pool) {
   ++g_pool.count[lane][pool];
 }
 
+// The lane has one.
+Span* Take(unsigned lane, unsigned pool) {
+  Span* span = g_pool.free[lane][pool];
+  g_pool.free[lane][pool] = span->next;
+  --g_pool.count[lane][pool];
+  return span;
+}
+
 // A batch of new descriptors. False: there is no memory.
 bool Fill(unsigned lane, unsigned pool) {
   const size_t size = SizeOf(pool);
@@ -61,12 +69,7 @@ bool TakeFromOthers(unsigned lane, unsigned pool) {
   const size_t batch = kBatch / SizeOf(pool);
   for (unsigned other = 0; other < kLanes; ++other) {
     if (g_pool.count[other][pool] < kManyBatches * batch) continue;
-    for (size_t i = 0; i < batch; ++i) {
-      Span* span = g_pool.free[other][pool];
-      g_pool.free[other][pool] = span->next;
-      --g_pool.count[other][pool];
-      Put(span, lane, pool);
-    }
+    for (size_t i = 0; i < batch; ++i) Put(Take(other, pool), lane, pool);
     return true;
   }
   return false;
@@ -84,10 +87,7 @@ Span* NewSpan(unsigned words) {
     LockGuard guard(g_pool.lock);
     if (g_pool.free[lane][pool] == nullptr && !TakeFromOthers(lane, pool) && !Fill(lane, pool))
       return nullptr;
-    Span*& first = g_pool.free[lane][pool];
-    --g_pool.count[lane][pool];
-    span = first;
-    first = span->next;
+    span = Take(lane, pool);
   }
   span->next = span->previous = nullptr;
   span->slot_size = 0;
