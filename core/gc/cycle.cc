@@ -20,7 +20,8 @@ constexpr unsigned kMostRounds = 10;
 constexpr unsigned kMostHeldRounds = 3;
 constexpr unsigned kMostAwaited = 4;
 constexpr uint64_t kAwaited = 50 * clock::kMicrosecond;
-constexpr uint64_t kSmallHeap = 64 * kMiB;
+// In a larger heap the last stop must not have to look for what holds marked blocks.
+constexpr uint64_t kMostSelective = 256 * kMiB;
 
 template <typename T>
 T* New(size_t count = 1) {
@@ -97,7 +98,8 @@ void Cycle::Begin(const Plan& plan) {
   }
   pages_open_ = true;
   heap().SetPagesMayMove(false);
-  arms_first_ = !minor_ && dirty_.rearms() && ArmsFirst();
+  selective_ = record_.dirty_source == DirtySource::kUffd && record_.heap_before <= kMostSelective;
+  arms_early_ = early_ = !minor_ && dirty_.rearms() && ArmsEarly();
   piece_ = 0;
   if (minor_) {
     TrackExtents();
@@ -108,7 +110,7 @@ void Cycle::Begin(const Plan& plan) {
       Reset(UINT64_MAX);
       stage_ = Stage::kMinor;
     }
-  } else if (arms_first_) {
+  } else if (arms_early_) {
     stage_ = Stage::kArm;
   } else {
     BeginMarking();
@@ -121,15 +123,6 @@ void Cycle::BeginMarking() {
   heap().SetPhase(Phase::kMarking);
   walk_.Begin();
   stage_ = Stage::kReset;
-}
-
-// What a program writes while a cycle marks it is scanned once more, and costs it a fault a page;
-// what is armed late is all scanned once more. The last cycle tells which is less.
-bool Cycle::ArmsFirst() const {
-  if (Skips(Skip::arm_first) || Skips(Skip::pass)) return false;
-  const uint64_t pages = heap().pages().in_use_pages();
-  if (written_per_ms_ == UINT64_MAX) return pages * kPageSize <= kSmallHeap;
-  return written_per_ms_ * (mark_time_ / clock::kMillisecond + 1) <= pages / 2;
 }
 
 Cycle::Outcome Cycle::GiveUp(const char* why) {
@@ -216,15 +209,14 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       if (!Mark(deadline, workers)) break;
       if (!minor_) mark_time_ = clock::Now() - began_;
       outrun_ = outruns_;
-      stage_ = Stage::kArmLarge;
-      if (arms_first_) break;
       piece_ = 0;
-      stage_ = Stage::kArm;
+      stage_ = arms_early_ && !selective_ ? Stage::kArmLarge : Stage::kArm;
       break;
     case Stage::kArm:
       if (!Arm(deadline)) break;
-      armed_ = clock::Now();
-      if (arms_first_) {
+      if (early_ || !arms_early_) armed_ = clock::Now();
+      if (early_) {
+        early_ = false;
         BeginMarking();
         break;
       }
@@ -237,7 +229,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kArmLarge:
       ArmLarge();
       rounds_piece_ = round_ = held_rounds_ = awaited_ = 0;
-      round_pages_ = 0;
+      round_pages_ = round_armed_ = 0;
       last_round_pages_ = UINT64_MAX;
       stage_ = dirty_.rearms() ? Stage::kRounds : Stage::kSlices;
       break;
@@ -263,7 +255,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       if (round_ == 1) {
         outruns_ = round_pages_ > kManyPages / 2;
-        written_per_ms_ = round_pages_ / (armed_for / clock::kMillisecond + 1);
+        written_per_ms_ = (selective_ ? round_armed_ : round_pages_) /
+                          (armed_for / clock::kMillisecond + 1);
       }
       last_round_pages_ = round_pages_;
       round_pages_ = 0;

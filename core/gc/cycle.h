@@ -3,13 +3,14 @@
 // calls of malloc, a piece each.
 //
 // A concurrent cycle (Boehm, Demers, Shenker 1991, with the late arming of DESIGN section 4):
+//   arm      what is old, where it is expected to be written little: from here on the kernel
+//            notes what is written there
 //   reset    the mark bits of what is free are set, all others are clear
 //   threads  a short stop: the registers, and where the stacks begin
-//   mark     from all memory of the program, while it runs; nothing is tracked yet
-//   arm      from here on the kernel notes what is written; first of all, and without the pass,
-//            where a program is expected to write to less than half of the heap meanwhile
-//   pass     once over all marked blocks in the order of addresses: what was missed because it
-//            was written while it was being marked is found here
+//   mark     from all memory of the program, while it runs
+//   arm      the rest of what is marked
+//   pass     once over all marked blocks of that in the order of addresses: what was missed because
+//            it was written while it was being marked is found here
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
 //            it each time; a program that outruns them is slowed down where it allocates,
 //            and at last, for one round and the stop behind it, held there
@@ -114,6 +115,7 @@ class Cycle {
     std::atomic<size_t> next{0};
     std::atomic<bool> complete{true};
     std::atomic<uint64_t> pages{0};
+    std::atomic<uint64_t> armed{0};
     std::atomic<uint64_t> fetch{0};
     std::atomic<uint64_t> cpu{0};
   };
@@ -122,7 +124,7 @@ class Cycle {
   Outcome StopFailed();
   bool Stop();
   void Start();
-  bool ArmsFirst() const;
+  bool ArmsEarly() const;
   void BeginMarking();
   bool Reset(uint64_t deadline);
   bool LookAtThreads(RootScanner::Caller caller);
@@ -144,6 +146,9 @@ class Cycle {
   uint64_t Writes() const;
   bool Arm(uint64_t deadline);
   void ArmInUse(Range piece);
+  static bool NoteArmed(Span* span);
+  static constexpr size_t kMostRuns = 64;
+  size_t RunsToFetch(Range piece, Range* runs) const;
   bool Pass(uint64_t deadline);
   void ArmLarge();
   bool Round(uint64_t deadline, unsigned members, bool* complete);
@@ -175,6 +180,7 @@ class Cycle {
   size_t tracked_bytes_ = 0;  // of addresses
   unsigned round_ = 0, held_rounds_ = 0, awaited_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
+  uint64_t round_armed_ = 0;  // of the former: were armed before
   size_t piece_ = 0;         // of arming and disarming
   size_t rounds_piece_ = 0;  // of a round
   size_t rounds_count_ = 0;
@@ -186,7 +192,9 @@ class Cycle {
   unsigned tries_ = 0;       // stops in which a minor cycle could have ended
   bool ages_armed_ = false;  // all pages in use were armed
   uint64_t last_roots_ = 0;  // bytes
-  bool arms_first_ = false;
+  bool selective_ = false;   // what it watches (cycle_arm.cc)
+  bool arms_early_ = false;  // something is armed before anything is marked
+  bool early_ = false;       // and that is not done yet
   uint64_t armed_ = 0;      // when
   uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked
   uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet

@@ -12,15 +12,9 @@ constexpr size_t kPieceSize = 16 * kMiB;
 constexpr size_t kPartsOfPiece = 32;
 constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
-// Free pages between two that hold something are armed with them, up to so many.
-constexpr size_t kArmedGap = 16 * kPageSize;
-// And between two that are asked about at once: a call takes as long as a look at so many.
+// Pages that are not armed, between two that are and are asked about at once: a call takes as long as
+// a look at so many.
 constexpr size_t kAskedGap = 512 * kPageSize;
-
-bool IsInUse(const Arena& arena, uintptr_t page) {
-  const Span* span = arena.SpanAround(page);
-  return span != nullptr && span->InUse();
-}
 
 void SetCards(const Arena& arena, Range run) {
   for (uintptr_t page = run.lo; page < run.hi; page += kPageSize) {
@@ -37,6 +31,7 @@ struct Cycle::Visit {
   const Arena* arena;
   uint64_t deadline;
   uint64_t pages;
+  uint64_t armed;  // of them
   bool late;
   uint64_t scanning;  // nanoseconds
 };
@@ -52,12 +47,15 @@ bool Cycle::VisitDirty(void* data, Range run) {
   const uint64_t begin = clock::Now();
   for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi && !v->late;) {
     const uintptr_t at = page;
-    if (!IsInUse(*v->arena, page)) {  // free, and so not armed before
+    Span* span = v->arena->SpanAround(page);
+    if (span == nullptr || !span->InUse()) {  // free, and so not armed before
       page += kPageSize;
       if (page < run.hi) continue;
     } else {
+      const bool armed = NoteArmed(span);
       page = v->marker->ScanDirty(page, run.hi);
       v->pages += (page - at) / kPageSize;
+      if (armed) v->armed += (page - at) / kPageSize;
     }
     const uint64_t now = clock::Now();
     v->late = now >= v->deadline;
@@ -102,31 +100,6 @@ bool Cycle::TrackExtents() {
   tracked_bytes_ = bytes;
   for (size_t i = 0; i < arena.extent_count(); ++i)
     dirty_.Track({arena.extent(i).start, arena.extent(i).end});
-  return true;
-}
-
-// What holds something. A free page counts as written until a round arms it, and is there to be
-// written: who allocates meanwhile need not fault for each.
-void Cycle::ArmInUse(Range piece) {
-  const Arena& arena = heap().pages().arena();
-  Range run{piece.lo, piece.lo};
-  for (uintptr_t page = piece.lo; page < piece.hi; page += kPageSize) {
-    if (!IsInUse(arena, page)) continue;
-    if (page - run.hi > kArmedGap) {
-      if (run.size() != 0) dirty_.Arm(run);
-      run.lo = page;
-    }
-    run.hi = page + kPageSize;
-  }
-  if (run.size() != 0) dirty_.Arm(run);
-}
-
-bool Cycle::Arm(uint64_t deadline) {
-  if (piece_ == 0) TrackExtents();
-  while (piece_ < PieceCount()) {
-    ArmInUse(Piece(piece_++));
-    if (clock::Now() >= deadline) return false;
-  }
   return true;
 }
 
@@ -195,7 +168,8 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
         Marker& marker = self->markers_[member];
-        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, false, 0};
+        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, 0, false, 0};
+        Range runs[kMostRuns];
         uint64_t fetch = 0;
         for (;;) {
           const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);
@@ -203,9 +177,11 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
           const Range piece = self->Piece((self->rounds_piece_ + i) % self->rounds_count_);
           const uint64_t begin = clock::Now();
           const uint64_t scanned = visit.scanning;
-          uintptr_t at = j->written ? piece.lo : piece.hi;
-          while (at < piece.hi && !visit.late)
-            at = self->dirty_.Fetch({at, piece.hi}, true, VisitDirty, &visit);
+          const size_t count = j->written ? self->RunsToFetch(piece, runs) : 0;
+          for (size_t r = 0; r < count; ++r) {
+            for (uintptr_t at = runs[r].lo; at < runs[r].hi && !visit.late;)
+              at = self->dirty_.Fetch({at, runs[r].hi}, true, VisitDirty, &visit);
+          }
           fetch += clock::Now() - begin - (visit.scanning - scanned);
           if (visit.late || !self->TakeCards(&marker, piece, j->deadline)) {
             visit.late = true;
@@ -214,6 +190,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
         }
         if (visit.late) j->complete.store(false, std::memory_order_relaxed);
         j->pages.fetch_add(visit.pages, std::memory_order_relaxed);
+        j->armed.fetch_add(visit.armed, std::memory_order_relaxed);
         j->fetch.fetch_add(fetch, std::memory_order_relaxed);
         if (member != 0) j->cpu.fetch_add(clock::ThreadCpu() - cpu, std::memory_order_relaxed);
       },
@@ -224,13 +201,15 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   rounds_piece_ = *complete || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
-  if (job.written) written_at_ = *complete ? writes : 0;
+  // Where only marked blocks are watched, others may be written without a fault, and be marked then.
+  if (job.written) written_at_ = *complete && !selective_ ? writes : 0;
   if (done != 0 && job.written) {
     const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();
     // A program that faults meanwhile makes it longer than it is during a stop.
     fetch_time_ = Min(fetch * rounds_count_ / done, rounds_count_ * kFetchOfPiece);
   }
   round_pages_ += job.pages.load(std::memory_order_relaxed);
+  round_armed_ += job.armed.load(std::memory_order_relaxed);
   record_.dirty_pages += job.pages.load(std::memory_order_relaxed);
   record_.cpu += job.cpu.load(std::memory_order_relaxed);
   return *complete;
@@ -279,7 +258,7 @@ bool Cycle::ScanOld(uint64_t deadline) {
         auto* j = static_cast<Job*>(data);
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
-        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, false, 0};
+        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, 0, false, 0};
         const size_t count = self->PieceCount() * kPartsOfPiece;
         while (!visit.late) {
           const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);

@@ -87,7 +87,10 @@ bool Cycle::Pass(uint64_t deadline) {
             break;
           }
           const size_t n = j->self->walk_.Take(spans, kBatch, &over);
-          for (size_t i = 0; i < n; ++i) marker.ScanMarked(spans[i]);
+          for (size_t i = 0; i < n; ++i) {
+            if (!j->self->selective_ || spans[i].arming == SpanArming::kLate)
+              marker.ScanMarked(spans[i]);
+          }
           marker.Drain(j->deadline);
         }
         if (member != 0) j->cpu.fetch_add(clock::ThreadCpu() - cpu, std::memory_order_relaxed);

@@ -96,9 +96,12 @@ Cycle::Outcome Cycle::StopForMinor(RootScanner::Caller caller) {
 bool Cycle::Age(uint64_t deadline) {
   // The rule is for what is written until then.
   if (Skips(Skip::promoted)) clock::Sleep(clock::kMillisecond);
+  const Armed armed = ages_armed_ && !selective_ ? Armed::kAll
+                      : minor_                   ? Armed::kKept
+                                                 : Armed::kNoted;
   SpanWalk::Aged aged[kAgedAtOnce];
   for (bool over = false; !over;) {
-    const size_t n = walk_.AgeSome(ages_armed_, aged, kAgedAtOnce, &over);
+    const size_t n = walk_.AgeSome(armed, aged, kAgedAtOnce, &over);
     changes_ += n;
     for (size_t i = 0; i < n; ++i) {
       if (aged[i].arm) {

@@ -115,6 +115,7 @@ void Heap::Relieve(bool taken_more) {
 Span* Heap::AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed) {
   Span* span = pages_.Allocate(pages, alignment, words, mixed);
   if (span == nullptr) return nullptr;
+  span->arming.store(SpanArming::kNone, std::memory_order_relaxed);
   if (GCM_UNLIKELY(span->garbage || (clean_ && !span->zero))) {
     memset(PointerTo(span->start), 0, span->pages * kPageSize);
     span->zero = true;

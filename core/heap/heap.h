@@ -110,11 +110,17 @@ class Heap {
   void SetMarksYoung(bool on) {
     marks_young_.store(on, std::memory_order_release);  // pairs with: BlackenNew
   }
+  // Before a cycle marks: whether the span holds old blocks, mostly, as its mark bits of the last
+  // cycle say. And behind that: whether it holds marked blocks, and has not been armed. True: its
+  // pages are to be armed now. Under the page heap's lock.
+  bool ArmEarly(Span* span);
+  bool ArmLate(Span* span);
+  // Whether its pages have been armed since a cycle that kept the marks, and what its blocks led to
+  // was marked then.
+  bool StaysArmed(const Span* span) const;
   // Behind a cycle's last stop: notes how a minor cycle is to treat the span's pages, and tells how
-  // they are to be tracked until then. With `armed` they are taken to be armed as they are. Under
-  // the page heap's lock.
-  enum class Aging : uint8_t { kNone, kArm, kDisarm };
-  Aging Age(Span* span, bool armed);
+  // they are to be tracked until then. Under the page heap's lock.
+  Aging Age(Span* span, Armed armed);
   // No mark bits but those of blocks. By who sweeps the span.
   void ForgetFree(Span* span);
   // Whether blocks may be moved by their pages. Not while pages are tracked: mappings differ then,
@@ -178,6 +184,9 @@ class Heap {
   Span* AllocateSpan(size_t pages, size_t alignment, unsigned words, bool mixed = true);
   void BlackenNew(Span* span);
   void ClearMarks(Span* span);
+  // How many of a span's blocks are marked, and whether any bit is set.
+  unsigned CountMarked(const Span* span, bool* any) const;
+  bool HasMarks(const Span* span) const;
   void Relieve(bool taken_more);
   bool Ask(Pressure pressure);
 

@@ -3,12 +3,6 @@
 #include "platform/test_skip.h"
 
 namespace gcm {
-namespace {
-
-// A span of which no more than this part is free, or about to be, is full.
-constexpr unsigned kFewFree = 4;
-
-}  // namespace
 
 // The first or the last of the two happens after a cycle's beginning has become visible, and the
 // walk that resets all marks finds the span, or this finds the cycle begun.
@@ -56,41 +50,6 @@ void Heap::ForgetFree(Span* span) {
     if (scanned) marks[words + w].store(blocks, std::memory_order_relaxed);
     marks[w].store(blocks, std::memory_order_relaxed);
   }
-}
-
-// Mostly marked blocks: written seldom, and the allocator has little to write there. What is armed
-// only now, or anew, may have been written since it was scanned, and is scanned once more. Bits of
-// free slots count as well as those of blocks: a block may be born there before the span is swept.
-Heap::Aging Heap::Age(Span* span, bool armed) {
-  const SideTables& tables = pages_.arena().tables();
-  std::atomic<uint64_t>* marks = tables.MarkBits(span->start);
-  if (span->large()) {
-    const bool marked = (marks[0].load(std::memory_order_relaxed) & 1) != 0;
-    return armed && !marked ? Aging::kDisarm : Aging::kNone;
-  }
-  uint64_t any = 0;
-  unsigned marked = 0;
-  for (unsigned w = 0; w < span->words(); ++w) {
-    const uint64_t bits = marks[w].load(std::memory_order_relaxed) & span->ValidBits(w);
-    any |= bits;
-    marked += static_cast<unsigned>(__builtin_popcountll(bits & span->Blocks(w)));
-  }
-  constexpr uint32_t kFlags = PageInfo::kArmed | PageInfo::kUnscanned | PageInfo::kWritten;
-  uint32_t before = 0;
-  for (uintptr_t page = span->start; page < span->end(); page += kPageSize)
-    before |= tables.Info(page).load(std::memory_order_relaxed) & kFlags;
-  const bool was = armed || (before & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed;
-  const bool full = marked >= span->slots - span->slots / kFewFree;
-  uint32_t flags = full ? PageInfo::kArmed : any != 0 ? PageInfo::kUnscanned : 0;
-  if (full && !was && !Skips(Skip::promoted)) flags |= PageInfo::kUnscanned;
-  if (before != flags) {
-    for (uintptr_t page = span->start; page < span->end(); page += kPageSize) {
-      std::atomic<uint32_t>& info = tables.Info(page);
-      info.fetch_and(~kFlags, std::memory_order_relaxed);
-      info.fetch_or(flags, std::memory_order_relaxed);
-    }
-  }
-  return full == was ? Aging::kNone : full ? Aging::kArm : Aging::kDisarm;
 }
 
 void Heap::ResetMarks(Span* span) {

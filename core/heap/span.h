@@ -35,6 +35,14 @@ enum class SpanState : uint8_t {
 // Where a span of slots is listed.
 enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull, kSpare };
 
+// What a cycle has done to learn of writes to the pages of a span in use.
+enum class SpanArming : uint8_t {
+  kNone,   // nothing: all of them count as written
+  kEarly,  // all were armed before anything in them was followed
+  kLate,   // all were armed behind that
+  kSome,   // some were
+};
+
 struct alignas(64) Span {
   // First cache line: all that free() needs.
   // The owner's for this class while frees by the owner need no closer look; else g_no_bin, and so
@@ -61,6 +69,7 @@ struct alignas(64) Span {
   bool zero : 1;                // the pages are known to read as zero
   bool garbage : 1;             // a sweep has left there what looks like pointers
   bool resident : 1;            // of a free run: pages may be resident
+  std::atomic<SpanArming> arming;
   std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
   Span* next;
   Span* previous;

@@ -7,6 +7,8 @@ namespace {
 
 constexpr size_t kLooks = 1024;  // under one hold of the lock
 constexpr size_t kResets = 64;
+// Pages between two spans to be armed, which are armed with them: a call takes longer.
+constexpr size_t kGap = 4 * kPageSize;
 
 }  // namespace
 
@@ -51,7 +53,8 @@ bool SpanWalk::ForSome(size_t capacity, Fn fn) {
 size_t SpanWalk::Take(Seen* out, size_t capacity, bool* over) {
   size_t count = 0;
   *over = ForSome(capacity, [&](Span* span) {
-    out[count++] = {span, span->start, span->pages * kPageSize, span->size_class};
+    out[count++] = {span, span->start, span->pages * kPageSize, span->size_class,
+                    span->arming.load(std::memory_order_relaxed)};
   });
   *over = *over && count == 0;
   return count;
@@ -67,17 +70,31 @@ bool SpanWalk::ResetSome(bool keep) {
   });
 }
 
-size_t SpanWalk::AgeSome(bool armed, Aged* out, size_t capacity, bool* over) {
+size_t SpanWalk::AgeSome(Armed armed, Aged* out, size_t capacity, bool* over) {
   size_t count = 0;
   *over = ForSome(Min(capacity, kResets), [&](Span* span) {
-    const Heap::Aging aging = heap().Age(span, armed);
-    if (aging == Heap::Aging::kNone) return;
+    const Aging aging = heap().Age(span, armed);
+    if (aging == Aging::kNone) return;
     const Range pages{span->start, span->end()};
-    const bool arm = aging == Heap::Aging::kArm;
+    const bool arm = aging == Aging::kArm;
     if (count != 0 && out[count - 1].pages.hi == pages.lo && out[count - 1].arm == arm) {
       out[count - 1].pages.hi = pages.hi;
     } else {
       out[count++] = {pages, arm};
+    }
+  });
+  return count;
+}
+
+size_t SpanWalk::ArmSome(Arming arming, Range* out, size_t capacity, bool* over) {
+  size_t count = 0;
+  *over = ForSome(Min(capacity, kResets), [&](Span* span) {
+    if (arming == Arming::kLateBesideKept && heap().StaysArmed(span)) return;
+    if (!(arming == Arming::kEarly ? heap().ArmEarly(span) : heap().ArmLate(span))) return;
+    if (count != 0 && span->start - out[count - 1].hi <= kGap && span->start >= out[count - 1].hi) {
+      out[count - 1].hi = span->end();
+    } else {
+      out[count++] = {span->start, span->end()};
     }
   });
   return count;

@@ -6,6 +6,15 @@
 
 namespace gcm {
 
+// Of the pages in use, at the end of a cycle.
+enum class Armed : uint8_t {
+  kAll,
+  kNoted,  // those of which Span::arming says so
+  kKept    // those, and what an earlier cycle has left armed
+};
+// What is to be done with a span's pages then.
+enum class Aging : uint8_t { kNone, kArm, kDisarm };
+
 class SpanWalk {
  public:
   // A span as it was. Its addresses stay readable, whatever becomes of it.
@@ -14,6 +23,7 @@ class SpanWalk {
     uintptr_t start;
     size_t size;          // bytes
     unsigned size_class;  // kLargeClass for a large block
+    SpanArming arming;
   };
 
   // What lies in memory that the arena takes later is left out: who is born there knows of the
@@ -31,7 +41,11 @@ class SpanWalk {
     Range pages;
     bool arm;
   };
-  size_t AgeSome(bool armed, Aged* out, size_t capacity, bool* over);
+  size_t AgeSome(Armed armed, Aged* out, size_t capacity, bool* over);
+  // Calls Heap::ArmEarly, or ArmLate, for some spans; reports the pages to be armed. kLateBesideKept:
+  // but for those that stay armed.
+  enum class Arming : uint8_t { kEarly, kLate, kLateBesideKept };
+  size_t ArmSome(Arming arming, Range* out, size_t capacity, bool* over);
 
  private:
   template <typename Fn>

@@ -122,36 +122,36 @@ TEST(Marks, OfANewSpanAreClearWhateverWasThere) {
 TEST(Marks, AFullSpanIsArmedAndScannedOnceMore) {
   FullSpan full;
   full.MarkFirst(full.span->slots);
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kArm);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kArm);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed | PageInfo::kUnscanned);
   // The next cycle has scanned it.
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kNone);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed);
   // It was written, and has not been armed since.
   SetFlag(full.span, PageInfo::kWritten);
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kArm);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kArm);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed | PageInfo::kUnscanned);
 }
 
 TEST(Marks, ASpanWithRoomIsScannedAlways) {
   FullSpan full;
   full.MarkFirst(2);
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kNone);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
-  EXPECT_EQ(heap().Age(full.span, true), Heap::Aging::kDisarm);
+  EXPECT_EQ(heap().Age(full.span, Armed::kAll), Aging::kDisarm);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
 }
 
 TEST(Marks, WithoutAnyASpanIsLeftAlone) {
   FullSpan full;
   full.MarkFirst(0);
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kNone);
   EXPECT_EQ(Flags(full.span->start), 0u);
   full.MarkFirst(full.span->slots);
-  EXPECT_EQ(heap().Age(full.span, true), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(full.span, Armed::kAll), Aging::kNone);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed);
   full.MarkFirst(0);
-  EXPECT_EQ(heap().Age(full.span, false), Heap::Aging::kDisarm);
+  EXPECT_EQ(heap().Age(full.span, Armed::kKept), Aging::kDisarm);
   EXPECT_EQ(Flags(full.span->start), 0u);
 }
 
@@ -165,7 +165,7 @@ TEST(Marks, BitsOfFreeSlotsCount) {
   }
   heap().FlushCache();
   heap().Blacken(full.span);
-  heap().Age(full.span, false);
+  heap().Age(full.span, Armed::kKept);
   EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
 }
 
@@ -173,10 +173,10 @@ TEST(Marks, ALargeBlockIsTrackedWhileItIsMarked) {
   void* p = heap().Allocate(100 * kKiB);
   Span* span = SpanOf(p);
   Marks(span)[0].store(1);
-  EXPECT_EQ(heap().Age(span, true), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(span, Armed::kAll), Aging::kNone);
   Marks(span)[0].store(0);
-  EXPECT_EQ(heap().Age(span, true), Heap::Aging::kDisarm);
-  EXPECT_EQ(heap().Age(span, false), Heap::Aging::kNone);
+  EXPECT_EQ(heap().Age(span, Armed::kAll), Aging::kDisarm);
+  EXPECT_EQ(heap().Age(span, Armed::kKept), Aging::kNone);
   heap().Free(p, "test");
 }
 
