@@ -9,6 +9,8 @@ namespace gcm {
 namespace {
 
 constexpr timespec kThrottle{0, 2'000'000};
+// Memory comes back piece by piece.
+constexpr timespec kThrottleInSweep{0, 200'000};
 // Beside the time of two fetches of all that was written.
 constexpr uint64_t kLongestHold = 4 * clock::kMillisecond;
 
@@ -29,7 +31,8 @@ void Collector::Throttle() {
                                                            : 1000;
     if (waits >= most) return;
     throttled_.fetch_add(1, std::memory_order_relaxed);
-    FutexWait(&ended_, seen, &kThrottle);
+    FutexWait(&ended_, seen,
+              heap().phase() == Phase::kSweeping ? &kThrottleInSweep : &kThrottle);
     throttled_.fetch_sub(1, std::memory_order_relaxed);
   }
 }

@@ -55,7 +55,7 @@ void Cycle::Begin(const Plan& plan) {
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = tries_ = 0;
-  outrun_ = held_ = false;
+  outrun_ = held_ = waited_ = false;
   written_at_ = 0;
   fetch_time_ = 0;
   if (generations_.keeps() && !plan_.concurrent) Leave(UINT64_MAX);
@@ -98,7 +98,8 @@ void Cycle::Begin(const Plan& plan) {
   }
   pages_open_ = true;
   heap().SetPagesMayMove(false);
-  selective_ = record_.dirty_source == DirtySource::kUffd && record_.heap_before <= kMostSelective;
+  selective_ = record_.dirty_source == DirtySource::kUffd &&
+               record_.heap_before <= kMostSelective && !Skips(Skip::selective);
   arms_early_ = early_ = !minor_ && dirty_.rearms() && ArmsEarly();
   piece_ = 0;
   if (minor_) {
@@ -166,7 +167,7 @@ void Cycle::AfterForkInChild() {
 }
 
 bool Cycle::Reset(uint64_t deadline) {
-  while (!walk_.ResetSome(minor_)) {
+  while (!walk_.ResetSome(minor_, arms_early_)) {
     if (clock::Now() >= deadline) return false;
   }
   return true;
@@ -183,7 +184,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       return StopForMinor(caller);
     case Stage::kMarkYoung:
       if (Skips(Skip::born_noted)) clock::Sleep(2 * clock::kMillisecond);
-      if (Mark(deadline, workers)) stage_ = Stage::kMinor;
+      if (AllWait() || Mark(deadline, workers)) stage_ = Stage::kMinor;
       break;
     case Stage::kReset:
       if (Reset(deadline)) stage_ = Stage::kThreads;
@@ -206,6 +207,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       stage_ = Stage::kMark;
       break;
     case Stage::kMark:
+      if (StopsForWaiting()) return StopForWaiting(caller);
       if (!Mark(deadline, workers)) break;
       if (!minor_) mark_time_ = clock::Now() - began_;
       outrun_ = outruns_;
@@ -237,12 +239,12 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       bool complete;
       if (!Mark(deadline, workers)) break;
       // Who is to be held comes to where it allocates first, mostly.
-      if (held_ && !hurry_ && awaited_++ < kMostAwaited) {
+      if (held_ && waiting_ == 0 && awaited_++ < kMostAwaited) {
         wait_until_ = clock::Now() + kAwaited;
         return Outcome::kWaits;
       }
       const uint64_t armed_for = clock::Now() - armed_;
-      if (!Round(UINT64_MAX, workers, &complete)) break;
+      if (!Round(UINT64_MAX, workers, true, &complete)) break;
       ++round_;
       if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
           (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
@@ -269,12 +271,10 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     case Stage::kUntrack:
     case Stage::kAge:
       if (!(stage_ == Stage::kAge ? Age(deadline) : Untrack(deadline))) break;
-      sweep_began_ = clock::Now();
       stage_ = Stage::kSweep;
       break;
     case Stage::kSweep:
-      if (!heap().sweeper().Step(deadline, false)) break;
-      record_.sweep = clock::Now() - sweep_began_;
+      if (!Sweep(deadline)) break;
       heap().SetPhase(Phase::kIdle);
       return Outcome::kDone;
   }

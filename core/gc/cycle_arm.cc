@@ -4,7 +4,7 @@
 // that are scanned). Law: a page that is not armed counts as written. So
 //   early  before anything is marked, spans are armed that were full of marked blocks in the last
 //          cycle; a program that writes everywhere has none
-//   late   behind that, all others with mark bits; the pass scans what is marked there
+//   late   behind that, all others with mark bits; the pass scans what is marked but in the former
 //   rounds look at all spans with mark bits. What has got them since counts as written, once.
 // A free slot's mark bit is set, so that no thread allocates where nobody looks.
 #include "core/gc/cycle.h"
@@ -100,6 +100,10 @@ bool Cycle::NoteArmed(Span* span) {
   SpanArming before = SpanArming::kNone;
   span->arming.compare_exchange_strong(before, SpanArming::kSome, std::memory_order_relaxed);
   return before != SpanArming::kNone;
+}
+
+bool Cycle::IsArmed(const Span* span) {
+  return span->arming.load(std::memory_order_relaxed) != SpanArming::kNone;
 }
 
 // What a round asks about within the piece.

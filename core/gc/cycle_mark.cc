@@ -88,7 +88,8 @@ bool Cycle::Pass(uint64_t deadline) {
           }
           const size_t n = j->self->walk_.Take(spans, kBatch, &over);
           for (size_t i = 0; i < n; ++i) {
-            if (!j->self->selective_ || spans[i].arming == SpanArming::kLate)
+            // Where old pages were about to be armed, others may have been born, black.
+            if (!j->self->selective_ || spans[i].arming != SpanArming::kEarly)
               marker.ScanMarked(spans[i]);
           }
           marker.Drain(j->deadline);

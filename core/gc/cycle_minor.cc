@@ -47,7 +47,7 @@ void Cycle::DropMarks() {
 
 // With the world stopped: whether everything that is reached is marked.
 bool Cycle::CompleteMinor(RootScanner::Caller caller) {
-  const uint64_t deadline = stopped_at_ + kMinorStop;
+  const uint64_t deadline = stopped_at_ + (AllWait() ? kLongestWait : kMinorStop);
   marking_.protected_ranges.Clear();
   if (!LookAtThreads(caller)) {
     why_ = "there is no memory";
@@ -110,6 +110,7 @@ bool Cycle::Age(uint64_t deadline) {
         dirty_.Disarm(aged[i].pages);
       }
     }
+    SweepTo(walk_.extent(), walk_.at());
     if (changes_ > kFewChanges + heap().pages().in_use_pages() / kPagesPerChange) {
       generations_.Refuse();
       DropMarks();

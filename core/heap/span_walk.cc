@@ -1,13 +1,14 @@
 #include "core/heap/span_walk.h"
 
 #include "core/heap/heap.h"
+#include "platform/test_skip.h"
 
 namespace gcm {
 namespace {
 
 constexpr size_t kLooks = 1024;  // under one hold of the lock
 constexpr size_t kResets = 64;
-// Pages between two spans to be armed, which are armed with them: a call takes longer.
+// Pages between two spans to be armed at once: two calls take longer.
 constexpr size_t kGap = 4 * kPageSize;
 
 }  // namespace
@@ -60,8 +61,9 @@ size_t SpanWalk::Take(Seen* out, size_t capacity, bool* over) {
   return count;
 }
 
-bool SpanWalk::ResetSome(bool keep) {
-  return ForSome(kResets, [keep](Span* span) {
+bool SpanWalk::ResetSome(bool keep, bool armed) {
+  return ForSome(kResets, [=](Span* span) {
+    if (!armed) span->arming.store(SpanArming::kNone, std::memory_order_relaxed);
     if (keep) {
       heap().Blacken(span);
     } else {
@@ -86,16 +88,24 @@ size_t SpanWalk::AgeSome(Armed armed, Aged* out, size_t capacity, bool* over) {
   return count;
 }
 
+// Free pages in between are armed, too. No others: what was written to pages that were armed before
+// would be forgotten.
 size_t SpanWalk::ArmSome(Arming arming, Range* out, size_t capacity, bool* over) {
   size_t count = 0;
+  bool joins = false;
   *over = ForSome(Min(capacity, kResets), [&](Span* span) {
-    if (arming == Arming::kLateBesideKept && heap().StaysArmed(span)) return;
-    if (!(arming == Arming::kEarly ? heap().ArmEarly(span) : heap().ArmLate(span))) return;
-    if (count != 0 && span->start - out[count - 1].hi <= kGap && span->start >= out[count - 1].hi) {
+    const bool stays = arming == Arming::kLateBesideKept && heap().StaysArmed(span);
+    if (stays) span->arming.store(SpanArming::kEarly, std::memory_order_relaxed);
+    if (stays || !(arming == Arming::kEarly ? heap().ArmEarly(span) : heap().ArmLate(span))) {
+      joins = joins && Skips(Skip::armed_again);
+      return;
+    }
+    if (joins && span->start - out[count - 1].hi <= kGap) {
       out[count - 1].hi = span->end();
     } else {
       out[count++] = {span->start, span->end()};
     }
+    joins = true;
   });
   return count;
 }

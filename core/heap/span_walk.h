@@ -32,9 +32,9 @@ class SpanWalk {
   // Up to `capacity` spans in use, in the order of addresses. 0 and `*over`: there are no more.
   // With 0 alone there may be.
   size_t Take(Seen* out, size_t capacity, bool* over);
-  // Calls Heap::ResetMarks, or Blacken to keep those that are set, for some spans. True: there are
-  // no more.
-  bool ResetSome(bool keep);
+  // Calls Heap::ResetMarks for some spans, or Blacken to keep those that are set; and without
+  // `armed` none of them counts as armed. True: there are no more.
+  bool ResetSome(bool keep, bool armed = false);
   // Calls Heap::Age for some spans, of which it reports those that something is to be done with, at
   // most `capacity`.
   struct Aged {
@@ -42,10 +42,17 @@ class SpanWalk {
     bool arm;
   };
   size_t AgeSome(Armed armed, Aged* out, size_t capacity, bool* over);
-  // Calls Heap::ArmEarly, or ArmLate, for some spans; reports the pages to be armed. kLateBesideKept:
-  // but for those that stay armed.
+  // Calls Heap::ArmEarly, or ArmLate, for some spans; reports the pages to be armed, up to
+  // `capacity` runs. kLateBesideKept: what stays armed counts as kEarly.
   enum class Arming : uint8_t { kEarly, kLate, kLateBesideKept };
   size_t ArmSome(Arming arming, Range* out, size_t capacity, bool* over);
+
+  // Where it has come to: the number of an extent, and an address in it.
+  size_t extent() const { return extent_; }
+  uintptr_t at() const { return at_; }
+  bool IsBefore(size_t extent, uintptr_t at) const {
+    return extent_ < extent || (extent_ == extent && at_ < at);
+  }
 
  private:
   template <typename Fn>

@@ -34,6 +34,8 @@ class Sweeper {
   // Sweeps until `deadline` (nanoseconds of clock::Now). True: all has been swept, and the sweep is
   // over. With `stopped` the world is, and the owners' bits are written directly.
   bool Step(uint64_t deadline, bool stopped);
+  // Where it has come to.
+  const SpanWalk& walk() const { return walk_; }
   // What was reclaimed since the start, a sweep that goes on included; any thread.
   Result total() const {
     return {objects_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};

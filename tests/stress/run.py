@@ -23,11 +23,12 @@ CONTROLS = {
     "dirty": {"GCMALLOC_CHECKMARK": "1"},
     # A page must be written, fetched and written again within one cycle: that takes a fast mutator and a larger heap.
     "rearm": {"GCMALLOC_CHECKMARK": "1", "GCMALLOC_POISON": "0", "GCMALLOC_STRESS": "20000"},
-    "writes": {"GCMALLOC_CHECKMARK": "1"},
+    "writes,selective": {"GCMALLOC_CHECKMARK": "1"},  # a small heap is never taken for one that nobody writes to
     "pass": {"GCMALLOC_CHECKMARK": "1"},
     "queued": {"GCMALLOC_CHECKMARK": "1"},
     "early_sweep": {},
     "black": {},
+    "armed_again": {},
     "cached": FAST,
     # Minor cycles.
     "new_marks": FAST,
@@ -42,6 +43,7 @@ CONTROLS = {
 WITHOUT = {
     "without_threads": {"GCM_TEST_SKIP": "own_descriptors"},
     "without_arm_first": {"GCM_TEST_SKIP": "arm_first"},
+    "without_selective": {"GCM_TEST_SKIP": "selective"},
     "without_dirty_but_with_barriers": {"GCM_TEST_SKIP": "dirty", "MUTATOR_BARRIER": "1"},
 }
 TRIES = 8
@@ -87,7 +89,7 @@ def main():
         failed += status != 0
         print("FAIL %s %s" % (name, said) if status else "ok " + name, flush=True)
     for rule, settings in CONTROLS.items() if given.hooks else ():
-        name = "without_" + rule
+        name = "without_" + rule.replace(",", "_and_")
         if not chosen(name):
             continue
         noticed = None

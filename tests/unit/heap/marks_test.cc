@@ -42,7 +42,7 @@ struct FullSpan {
         if (SpanOf(next) == span) mine.push_back(next);
       }
       MarkFirst(0);
-      heap().Age(span, false);
+      heap().Age(span, Armed::kKept);
       return;
     }
   }
