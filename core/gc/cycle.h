@@ -92,7 +92,7 @@ class Cycle {
 
  private:
   // A stop may last so long when all threads of the program wait for the cycle anyway.
-  static constexpr uint64_t kLongestWait = 12'000'000;  // nanoseconds
+  static constexpr uint64_t kLongestWait = 10'000'000;  // nanoseconds
   enum class Stage {
     kNone,
     kMinor,
