@@ -112,6 +112,10 @@ void PopulateHuge(uintptr_t address) {
   AllowHugePages(address, kHugePage, false);
 }
 
+bool Populate(uintptr_t address, size_t size) {
+  return Syscall(SYS_madvise, address, size, MADV_POPULATE_WRITE) == 0;
+}
+
 void Release(uintptr_t address, size_t size) { Syscall(SYS_munmap, address, size); }
 
 bool MovePages(uintptr_t from, uintptr_t to, size_t size) {

@@ -16,7 +16,7 @@ namespace gcm {
 
 void BeforeFilter() {
   collector().Disable();
-  heap().StopHugeGrowth();
+  heap().StopPopulating();
   EndCycleBeside();  // a filter may be for all threads
 }
 

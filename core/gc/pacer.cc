@@ -81,7 +81,7 @@ Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
   } else if (taken >= SlotsToTake(in_use)) {
     taken_at_start_ = taken;
     return Verdict::kGrowth;
-  } else if (in_use >= early_goal_ && Max(spent_, kFirstCycle) <= elapsed / kEarlyShare) {
+  } else if (in_use >= early_goal_ && Max(spent_ + Expected(in_use), kFirstCycle) <= elapsed / kEarlyShare) {
     return Verdict::kEarly;
   }
   taken_trigger_ = SlotsToTake(in_use);
@@ -91,6 +91,11 @@ Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
     if (in_use < start) trigger_ = Min(trigger_, start);
   }
   return Verdict::kNo;
+}
+
+// What the next cycle takes: as the last full one, for each byte.
+uint64_t Pacer::Expected(uint64_t in_use) const {
+  return Extrapolate(last_duration_, last_before_, in_use);
 }
 
 uint64_t Pacer::Extrapolate(uint64_t taken, uint64_t before, uint64_t time) {
@@ -127,6 +132,10 @@ void Pacer::Finished(const Cycle& cycle) {
   uint64_t* runway = cycle.at_once ? &short_runway_ : &runway_;
   *runway = Max(cycle.taken, *runway - *runway / 4);
   short_next_ = cycle.at_once_next;
+  if (!cycle.minor) {
+    last_duration_ = cycle.duration;
+    last_before_ = cycle.heap_before;
+  }
   if (!cycle.minor) basis_ = Add(cycle.marked, cycle.roots);
   Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), basis_);
 }

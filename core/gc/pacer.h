@@ -19,8 +19,9 @@
 //
 // Early cycles: a small heap is collected so cheaply that waiting for 4 MiB of garbage would only
 // cost memory. A cycle may start as soon as the heap has grown by a fifth (at least 384 KiB),
-// while all collections together have used less than 1/32 of the time since the start; before the
-// first of them a program runs as long as that one would have to: most are over by then. When such
+// while all collections together, with this one, have used less than 1/32 of the time since the
+// start; before the first of them a program runs as long as that one would have to: most are over by
+// then. When such
 // a cycle finds little, the next one waits twice as long, up to the rule above: a program that
 // does not leak sees next to none.
 #pragma once
@@ -73,6 +74,7 @@ class Pacer {
  private:
   void Plan(uint64_t heap, uint64_t live, uint64_t basis);
   uint64_t SlotsToTake(uint64_t in_use) const;
+  uint64_t Expected(uint64_t in_use) const;
 
   uint64_t percent_ = 100;
   uint64_t limit_ = UINT64_MAX;
@@ -87,6 +89,8 @@ class Pacer {
   uint64_t runway_ = 0, short_runway_ = 0;
   bool short_next_ = false;
   uint64_t spent_ = 0;          // nanoseconds in collections
+  uint64_t last_duration_ = 0;  // of the last full cycle,
+  uint64_t last_before_ = 0;    // and the heap before it
   uint64_t room_ = kMinGrowth;  // the least bytes to grow by
   unsigned barren_ = 0;         // cycles in a row that found little, up to 2
   uint64_t heap_after_ = 0;

@@ -40,6 +40,7 @@ void Heap::Configure(const HeapSettings& settings) {
     LockGuard guard(pages_.lock());
     pages_.arena().SetHugePages(settings.huge_pages);
   }
+  pages_.SetPopulates(settings.scavenge_delay != 0);
   poison_ = settings.poison;
   clean_ = settings.clean;
   stress_ = settings.stress;
@@ -57,10 +58,11 @@ void Heap::Configure(const HeapSettings& settings) {
   }
 }
 
-void Heap::StopHugeGrowth() {
+void Heap::StopPopulating() {
   Unstoppable unstoppable(Cache());
   LockGuard guard(pages_.lock());
   pages_.arena().StopHugeGrowth();
+  pages_.SetPopulates(false);
 }
 
 void Heap::FlushCache() {

@@ -69,8 +69,8 @@ class Heap {
   // The calling thread's cache, made when it has none; the empty one without memory.
   ThreadCache* Cache();
 
-  // No system calls for huge pages from here on, but where the user has chosen them.
-  void StopHugeGrowth();
+  // No system calls that make memory resident from here on.
+  void StopPopulating();
   // The blocks that the calling thread has at hand become free, and its empty spans go back.
   void FlushCache();
 

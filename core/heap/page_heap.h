@@ -24,6 +24,9 @@ class PageHeap {
     size_t runs;
   };
 
+  // Whether memory that small spans are about to take is made resident some pages at a time: the
+  // kernel takes a fraction of the time that a fault for each would.
+  void SetPopulates(bool populates) { populates_ = populates; }
   // Nanoseconds after which a free resident run is released; 0 at once, UINT64_MAX never.
   void SetScavengeDelay(uint64_t delay) { scavenge_delay_ = delay; }
   // What is not used goes back to the system at once.
@@ -75,6 +78,7 @@ class PageHeap {
   bool GrowBy(size_t pages, bool ready);
   Span* Find(size_t pages, bool mixed);
   Span* FindMixed(size_t pages);
+  Span* FindReleased(size_t pages);
   void Absorb(Span* whole, Span* other, Range area);
   Span* FreeRunAt(uintptr_t address) const;
   Span* TakeFront(Span* run, size_t pages, unsigned words);
@@ -96,6 +100,7 @@ class PageHeap {
   size_t released_total_ = 0;
   uint64_t scavenge_delay_ = UINT64_MAX;
   uint64_t next_scavenge_ = 0;
+  bool populates_ = false;
 };
 
 template <typename Fn>
