@@ -265,7 +265,7 @@ void Collector::LeadCycle() {
   cycle_.Begin(PlanFor(reason_));
   for (;;) {
     MoveIfAsked();
-    cycle_.SetWaiting(throttled_.load(std::memory_order_relaxed));
+    cycle_.SetHurry(throttled_.load(std::memory_order_relaxed) != 0);
     outcome_ = cycle_.Step(kQuantum, {});
     if (outcome_ == Cycle::Outcome::kDone || outcome_ == Cycle::Outcome::kGivenUp) break;
     SetPace(cycle_.pace());

@@ -55,7 +55,7 @@ void Cycle::Begin(const Plan& plan) {
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = tries_ = 0;
-  outrun_ = held_ = waited_ = false;
+  outrun_ = held_ = false;
   written_at_ = 0;
   fetch_time_ = 0;
   if (generations_.keeps() && !plan_.concurrent) Leave(UINT64_MAX);
@@ -184,7 +184,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       return StopForMinor(caller);
     case Stage::kMarkYoung:
       if (Skips(Skip::born_noted)) clock::Sleep(2 * clock::kMillisecond);
-      if (AllWait() || Mark(deadline, workers)) stage_ = Stage::kMinor;
+      if (Mark(deadline, workers)) stage_ = Stage::kMinor;
       break;
     case Stage::kReset:
       if (Reset(deadline)) stage_ = Stage::kThreads;
@@ -207,7 +207,6 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       stage_ = Stage::kMark;
       break;
     case Stage::kMark:
-      if (StopsForWaiting()) return StopForWaiting(caller);
       if (!Mark(deadline, workers)) break;
       if (!minor_) mark_time_ = clock::Now() - began_;
       outrun_ = outruns_;
@@ -239,12 +238,12 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       bool complete;
       if (!Mark(deadline, workers)) break;
       // Who is to be held comes to where it allocates first, mostly.
-      if (held_ && waiting_ == 0 && awaited_++ < kMostAwaited) {
+      if (held_ && !hurry_ && awaited_++ < kMostAwaited) {
         wait_until_ = clock::Now() + kAwaited;
         return Outcome::kWaits;
       }
       const uint64_t armed_for = clock::Now() - armed_;
-      if (!Round(UINT64_MAX, workers, true, &complete)) break;
+      if (!Round(UINT64_MAX, workers, &complete)) break;
       ++round_;
       if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
           (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {

@@ -14,8 +14,6 @@
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
 //            it each time; a program that outruns them is slowed down where it allocates,
 //            and at last, for one round and the stop behind it, held there
-//   (where all threads of the program wait for memory while a small heap is being marked, the world
-//            is stopped for the rest of it instead: nobody is held up)
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep  piece by piece
@@ -63,8 +61,8 @@ class Cycle {
   // The caller is outside of any section, and the only one. What it holds in registers is at
   // `caller`.
   Outcome Step(uint64_t budget, RootScanner::Caller caller);
-  // So many threads of the program wait for the cycle: their processors are free for marking.
-  void SetWaiting(size_t threads) { waiting_ = threads; }
+  // While the program waits for the cycle, its processors are free for marking.
+  void SetHurry(bool hurry) { hurry_ = hurry; }
   // What a round takes to learn what was written: nanoseconds.
   uint64_t fetch_time() const { return fetch_time_; }
   Pace pace() const { return held_ ? kHeld : outrun_ ? kSlowed : kFree; }
@@ -91,8 +89,6 @@ class Cycle {
   void AfterForkInChild();
 
  private:
-  // A stop may last so long when all threads of the program wait for the cycle anyway.
-  static constexpr uint64_t kLongestWait = 10'000'000;  // nanoseconds
   enum class Stage {
     kNone,
     kMinor,
@@ -116,7 +112,6 @@ class Cycle {
     Cycle* self;
     uint64_t deadline;
     bool written = true;  // pages may have been
-    bool rearm = true;
     std::atomic<size_t> next{0};
     std::atomic<bool> complete{true};
     std::atomic<uint64_t> pages{0};
@@ -152,28 +147,23 @@ class Cycle {
   bool Arm(uint64_t deadline);
   void ArmInUse(Range piece);
   static bool NoteArmed(Span* span);
-  static bool IsArmed(const Span* span);
   static constexpr size_t kMostRuns = 64;
   size_t RunsToFetch(Range piece, Range* runs) const;
   bool Pass(uint64_t deadline);
   void ArmLarge();
-  bool Round(uint64_t deadline, unsigned members, bool rearm, bool* complete);
+  bool Round(uint64_t deadline, unsigned members, bool* complete);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
   void TurnToSweeping(bool armed);
   bool WouldKeep(bool at_once);
   Outcome Slice(RootScanner::Caller caller);
-  enum class Last { kAtOnce, kForWaiting, kSlice };
-  bool Complete(RootScanner::Caller caller, Last last, uint64_t deadline);
-  bool AllWait() const;
-  bool StopsForWaiting() const;
-  Outcome StopForWaiting(RootScanner::Caller caller);
+  bool Complete(RootScanner::Caller caller, bool at_once);
   void Verify(RootScanner::Caller caller);
   Outcome AtOnce(RootScanner::Caller caller);
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
   bool Untrack(uint64_t deadline);
   void UntrackLarge();
-  unsigned Workers() const { return waiting_ != 0 || outrun_ ? team_.members() : plan_.workers; }
+  unsigned Workers() const { return hurry_ || outrun_ ? team_.members() : plan_.workers; }
   size_t PieceCount() const;
   Range Piece(size_t i, size_t* extent = nullptr) const;
   bool Sweep(uint64_t deadline);
@@ -211,8 +201,7 @@ class Cycle {
   uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked
   uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet
   bool tracks_ = true;
-  size_t waiting_ = 0;    // threads
-  bool waited_ = false;   // the stop for them was tried
+  bool hurry_ = false;
   bool held_ = false;
   bool outrun_ = false;
   bool outruns_ = false;  // what is expected of it: it did during the last cycle

@@ -102,10 +102,6 @@ bool Cycle::NoteArmed(Span* span) {
   return before != SpanArming::kNone;
 }
 
-bool Cycle::IsArmed(const Span* span) {
-  return span->arming.load(std::memory_order_relaxed) != SpanArming::kNone;
-}
-
 // What a round asks about within the piece.
 size_t Cycle::RunsToFetch(Range piece, Range* runs) const {
   if (selective_) {

@@ -32,7 +32,7 @@ struct Cycle::Visit {
   uint64_t deadline;
   uint64_t pages;
   uint64_t armed;  // of them
-  bool rearm, late;
+  bool late;
   uint64_t scanning;  // nanoseconds
 };
 
@@ -52,7 +52,7 @@ bool Cycle::VisitDirty(void* data, Range run) {
       page += kPageSize;
       if (page < run.hi) continue;
     } else {
-      const bool armed = v->rearm ? NoteArmed(span) : IsArmed(span);
+      const bool armed = NoteArmed(span);
       page = v->marker->ScanDirty(page, run.hi);
       v->pages += (page - at) / kPageSize;
       if (armed) v->armed += (page - at) / kPageSize;
@@ -156,11 +156,10 @@ uint64_t Cycle::Writes() const { return dirty_.Writes() + blocking::OthersWrites
 // goes, and then on from there. `complete` is set when all pieces have been fetched in this call.
 // Where nobody has written since before the last complete round began, that one has seen it all:
 // what the page tables of a large heap would say is known, and only the cards are looked at.
-bool Cycle::Round(uint64_t deadline, unsigned members, bool rearm, bool* complete) {
+bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   Job job{this, deadline};
   const uint64_t writes = Writes();
   if (TrackExtents()) written_at_ = 0;
-  job.rearm = rearm;
   job.written = writes != written_at_ && (written_at_ == 0 || !Skips(Skip::writes));
   if (!job.written) members = 1;  // to wake helpers takes longer
   rounds_count_ = PieceCount();
@@ -170,7 +169,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool rearm, bool* complet
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
         Marker& marker = self->markers_[member];
-        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, 0, j->rearm, false, 0};
+        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, 0, false, 0};
         Range runs[kMostRuns];
         uint64_t fetch = 0;
         for (;;) {
@@ -182,7 +181,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool rearm, bool* complet
           const size_t count = j->written ? self->RunsToFetch(piece, runs) : 0;
           for (size_t r = 0; r < count; ++r) {
             for (uintptr_t at = runs[r].lo; at < runs[r].hi && !visit.late;)
-              at = self->dirty_.Fetch({at, runs[r].hi}, j->rearm, VisitDirty, &visit);
+              at = self->dirty_.Fetch({at, runs[r].hi}, true, VisitDirty, &visit);
           }
           fetch += clock::Now() - begin - (visit.scanning - scanned);
           if (visit.late || !self->TakeCards(&marker, piece, j->deadline)) {
@@ -260,7 +259,7 @@ bool Cycle::ScanOld(uint64_t deadline) {
         auto* j = static_cast<Job*>(data);
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
-        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, 0, true, false, 0};
+        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, 0, false, 0};
         const size_t count = self->PieceCount() * kPartsOfPiece;
         while (!visit.late) {
           const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);

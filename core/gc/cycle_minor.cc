@@ -47,7 +47,7 @@ void Cycle::DropMarks() {
 
 // With the world stopped: whether everything that is reached is marked.
 bool Cycle::CompleteMinor(RootScanner::Caller caller) {
-  const uint64_t deadline = stopped_at_ + (AllWait() ? kLongestWait : kMinorStop);
+  const uint64_t deadline = stopped_at_ + kMinorStop;
   marking_.protected_ranges.Clear();
   if (!LookAtThreads(caller)) {
     why_ = "there is no memory";

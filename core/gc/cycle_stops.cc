@@ -21,8 +21,6 @@ constexpr unsigned kSlicesHeld = 3;
 // After each so many in vain the longest is twice as long: a program that writes faster than a
 // slice scans must not be stopped without end.
 constexpr unsigned kSlicesInVain = 64, kMostDoublings = 6;
-// More memory outside of the heap is not scanned for those who wait.
-constexpr uint64_t kFewRoots = 4 * kMiB;
 constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
 constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 // Behind so many the world stays stopped until all is done: something defeats slicing.
@@ -74,13 +72,14 @@ bool Cycle::LookAtThreads(RootScanner::Caller caller) {
 
 // With the world stopped: whether everything reachable is marked now. If not, all runs on, and
 // another stop comes.
-bool Cycle::Complete(RootScanner::Caller caller, Last last, uint64_t deadline) {
-  const bool at_once = last == Last::kAtOnce;
+bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
+  const uint64_t deadline =
+      at_once || slices_ > kMostSlices ? UINT64_MAX : clock::Now() + slice_ + fetch_time_;
   bool complete = true;
   if (!at_once) {
     if (!Mark(deadline, team_.members())) return false;
     round_pages_ = 0;
-    Round(deadline, team_.members(), last == Last::kSlice, &complete);
+    Round(deadline, team_.members(), &complete);
     if (!complete || !Mark(deadline, team_.members())) return false;
   }
   // From here on the rest is done in this stop, however long it takes.
@@ -126,28 +125,6 @@ void Cycle::TurnToSweeping(bool armed) {
   heap().SetPhase(Phase::kSweeping);
 }
 
-// As far as is known: what a stop has seen is exact.
-bool Cycle::AllWait() const { return waiting_ != 0 && waiting_ >= world().thread_count(); }
-
-// What is outside of the heap has been scanned once, and is little.
-bool Cycle::StopsForWaiting() const {
-  return AllWait() && !waited_ && selective_ && mark_time_ <= kLongestWait * 2 &&
-         record_.roots_bytes <= kFewRoots && roots_->large_count() == 0;
-}
-
-// Nothing is armed any more: what has been marked and is not armed is scanned once more here.
-Cycle::Outcome Cycle::StopForWaiting(RootScanner::Caller caller) {
-  waited_ = true;
-  team_.Alert();
-  if (!Stop()) return StopFailed();
-  if (AllWait() && Complete(caller, Last::kForWaiting, stopped_at_ + kLongestWait)) {
-    mark_time_ = clock::Now() - began_;
-    TurnToSweeping(true);
-  }
-  Start();
-  return why_ != nullptr ? GiveUp(why_) : Outcome::kGoesOn;
-}
-
 bool Cycle::Sweep(uint64_t deadline) {
   const uint64_t begin = clock::Now();
   const bool done = heap().sweeper().Step(deadline, false);
@@ -166,8 +143,7 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   team_.Alert();
   if (!Stop()) return StopFailed();
   ++slices_;
-  if (Complete(caller, Last::kSlice,
-               slices_ > kMostSlices ? UINT64_MAX : clock::Now() + slice_ + fetch_time_)) {
+  if (Complete(caller, false)) {
     TurnToSweeping(true);
     Start();
     return Outcome::kGoesOn;
@@ -226,7 +202,7 @@ bool Cycle::AllAtOnce(RootScanner::Caller caller) {
   heap().SetPhase(Phase::kMarking);
   walk_.Begin();
   Reset(UINT64_MAX);
-  const bool done = Complete(caller, Last::kAtOnce, UINT64_MAX);
+  const bool done = Complete(caller, true);
   if (done) {
     TurnToSweeping(false);
     const uint64_t begin = clock::Now();
