@@ -32,8 +32,8 @@ void AllowHugePages(uintptr_t address, size_t size, bool allow);
 inline constexpr size_t kHugePage = 2 * kMiB;
 // The system gives them to who asks, and to nobody else ("madvise").
 bool GivesHugePagesOnRequest();
-// prepared -> ready, of all pages at once. False: some may be; the kernel is older than 5.14, or has
-// no memory.
+// prepared -> ready, of all pages at once. False: some may be; the kernel is older than 5.14, or
+// has no memory.
 bool Populate(uintptr_t address, size_t size);
 // prepared -> ready, of one huge page's place, if the system has one at hand. It is not made again
 // later of what was decommitted, so that this stays with the system (max_ptes_none:

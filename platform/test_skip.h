@@ -41,8 +41,8 @@ namespace gcm {
   X(early_sweep) /* some spans are swept before anything has been marked */                 \
   X(arm_first)   /* pages are armed when all that was found is marked, not before */        \
   X(pass)        /* what was marked before it was armed is not scanned again */             \
-  X(selective)   /* all that is in use is watched, in a small heap, too */                   \
-  X(armed_again) /* pages that were armed before are so once more, whatever was written */   \
+  X(selective)   /* all that is in use is watched, in a small heap, too */                  \
+  X(armed_again) /* pages that were armed before are so once more, whatever was written */  \
   X(track)       /* the dirty source tracks nothing */                                      \
   X(black)       /* what is handed out during a sweep is not marked before */               \
   X(cached)      /* what threads have at hand is not marked before a sweep */               \

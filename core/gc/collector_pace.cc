@@ -31,8 +31,7 @@ void Collector::Throttle() {
                                                            : 1000;
     if (waits >= most) return;
     throttled_.fetch_add(1, std::memory_order_relaxed);
-    FutexWait(&ended_, seen,
-              heap().phase() == Phase::kSweeping ? &kThrottleInSweep : &kThrottle);
+    FutexWait(&ended_, seen, heap().phase() == Phase::kSweeping ? &kThrottleInSweep : &kThrottle);
     throttled_.fetch_sub(1, std::memory_order_relaxed);
   }
 }

@@ -256,8 +256,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       if (round_ == 1) {
         outruns_ = round_pages_ > kManyPages / 2;
-        written_per_ms_ = (selective_ ? round_armed_ : round_pages_) /
-                          (armed_for / clock::kMillisecond + 1);
+        written_per_ms_ =
+            (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
       }
       last_round_pages_ = round_pages_;
       round_pages_ = 0;

@@ -183,8 +183,8 @@ class Cycle {
   unsigned round_ = 0, held_rounds_ = 0, awaited_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
   uint64_t round_armed_ = 0;  // of the former: were armed before
-  size_t piece_ = 0;         // of arming and disarming
-  size_t rounds_piece_ = 0;  // of a round
+  size_t piece_ = 0;          // of arming and disarming
+  size_t rounds_piece_ = 0;   // of a round
   size_t rounds_count_ = 0;
   // Writes() before the last round that fetched everything; 0: there was none.
   uint64_t written_at_ = 0;
@@ -197,8 +197,8 @@ class Cycle {
   bool selective_ = false;   // what it watches (cycle_arm.cc)
   bool arms_early_ = false;  // something is armed before anything is marked
   bool early_ = false;       // and that is not done yet
-  uint64_t armed_ = 0;      // when
-  uint64_t mark_time_ = 0;  // nanoseconds, of the last cycle until all it found was marked
+  uint64_t armed_ = 0;       // when
+  uint64_t mark_time_ = 0;   // nanoseconds, of the last cycle until all it found was marked
   uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet
   bool tracks_ = true;
   bool hurry_ = false;

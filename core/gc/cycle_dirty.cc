@@ -12,8 +12,8 @@ constexpr size_t kPieceSize = 16 * kMiB;
 constexpr size_t kPartsOfPiece = 32;
 constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 
-// Pages that are not armed, between two that are and are asked about at once: a call takes as long as
-// a look at so many.
+// Pages that are not armed, between two that are and are asked about at once: a call takes as long
+// as a look at so many.
 constexpr size_t kAskedGap = 512 * kPageSize;
 
 void SetCards(const Arena& arena, Range run) {
@@ -202,7 +202,8 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   rounds_piece_ = *complete || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
-  // Where only marked blocks are watched, others may be written without a fault, and be marked then.
+  // Where only marked blocks are watched, others may be written without a fault, and be marked
+  // then.
   if (job.written) written_at_ = *complete && !selective_ ? writes : 0;
   if (done != 0 && job.written) {
     const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();

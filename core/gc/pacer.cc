@@ -81,7 +81,8 @@ Pacer::Verdict Pacer::Due(uint64_t in_use, uint64_t elapsed, uint64_t taken) {
   } else if (taken >= SlotsToTake(in_use)) {
     taken_at_start_ = taken;
     return Verdict::kGrowth;
-  } else if (in_use >= early_goal_ && Max(spent_ + Expected(in_use), kFirstCycle) <= elapsed / kEarlyShare) {
+  } else if (in_use >= early_goal_ &&
+             Max(spent_ + Expected(in_use), kFirstCycle) <= elapsed / kEarlyShare) {
     return Verdict::kEarly;
   }
   taken_trigger_ = SlotsToTake(in_use);

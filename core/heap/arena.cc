@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kGrowStep = kMiB;
 // From here on a heap grows by huge pages, if it may: the part of one that is not used yet is small
 // beside it.
-constexpr size_t kHugeFrom = 16 * kMiB;
+constexpr size_t kHugeFrom = 8 * kMiB;
 constexpr size_t kSmallestReservation = kMiB;
 constexpr size_t kExtentCapacity = 1024;
 // How far the flat table of spans reaches: as many times the first reservation, which limits on
@@ -52,7 +52,8 @@ bool Arena::Init(const ArenaConfig& config) {
   return false;
 }
 
-void Arena::SetHugePages(HugePages huge_pages) {
+void Arena::SetHugePages(HugePages huge_pages, size_t until) {
+  huge_until_ = until;
   if (huge_pages == huge_pages_) return;
   huge_pages_ = huge_pages;
   for (size_t i = 0; i < extent_count(); ++i)
@@ -66,7 +67,8 @@ void Arena::AdviseHugePages(uintptr_t start, size_t size) const {
 }
 
 bool Arena::GrowsByHugePages(size_t size) const {
-  return huge_pages_ == HugePages::kGrowth && size <= kGrowStep && grown_bytes() >= kHugeFrom;
+  return huge_pages_ == HugePages::kGrowth && size <= kGrowStep && grown_bytes() >= kHugeFrom &&
+         grown_bytes() < huge_until_;
 }
 
 bool Arena::AddExtent(size_t size, uintptr_t hint) {

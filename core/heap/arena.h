@@ -59,8 +59,9 @@ class Arena {
     return word < used && word >= lo_.load(std::memory_order_acquire);
   }
 
-  // What is there and what comes. Under the heap's lock.
-  void SetHugePages(HugePages huge_pages);
+  // What is there and what comes. With kGrowth: while fewer than `until` bytes have been grown.
+  // Under the heap's lock.
+  void SetHugePages(HugePages huge_pages, size_t until = SIZE_MAX);
   void StopHugeGrowth() {
     if (huge_pages_ == HugePages::kGrowth) huge_pages_ = HugePages::kSystem;
   }
@@ -100,6 +101,7 @@ class Arena {
   std::atomic<uintptr_t> lo_{UINTPTR_MAX};
   SideTables tables_;
   HugePages huge_pages_ = HugePages::kSystem;
+  size_t huge_until_ = SIZE_MAX;
   ArenaConfig config_{};
   Extent* extents_ = nullptr;
   size_t extent_capacity_ = 0;

@@ -38,7 +38,7 @@ void Heap::Configure(const HeapSettings& settings) {
   const bool growth = settings.huge_pages == HugePages::kGrowth;
   if (!growth || (settings.scavenge_delay != 0 && memory::GivesHugePagesOnRequest())) {
     LockGuard guard(pages_.lock());
-    pages_.arena().SetHugePages(settings.huge_pages);
+    pages_.arena().SetHugePages(settings.huge_pages, settings.huge_until);
   }
   pages_.SetPopulates(settings.scavenge_delay != 0);
   poison_ = settings.poison;

@@ -23,6 +23,7 @@ enum class Phase : uint8_t { kIdle, kMarking, kSweeping };
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;
   HugePages huge_pages = HugePages::kSystem;
+  size_t huge_until = SIZE_MAX;  // bytes grown, with kGrowth
   bool poison = false;
   // What is handed out holds nothing of its former life: a checkmark between malloc's return and
   // the program's first write would take that for pointers.

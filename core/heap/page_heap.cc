@@ -158,8 +158,7 @@ Span* PageHeap::FindMixed(size_t pages) {
 Span* PageHeap::FindReleased(size_t pages) {
   Span* run = released_.Find(pages);
   if (run == nullptr || !populates_ || pages > kSmallSpan) return run;
-  const size_t ahead =
-      Min(run->pages, Min(in_use_pages() / kPopulatedPart, kMostPopulated));
+  const size_t ahead = Min(run->pages, Min(in_use_pages() / kPopulatedPart, kMostPopulated));
   if (ahead < Max(pages, kLeastPopulated)) return run;
   Span* front = run;
   if (run->pages != ahead && (front = NewSpan(0)) == nullptr) return run;

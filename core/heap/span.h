@@ -66,9 +66,9 @@ struct alignas(64) Span {
   uint8_t capacity;  // words that each bitmap of this descriptor has room for
   uint8_t lane;      // of the pool
   SpanList list;
-  bool zero : 1;                // the pages are known to read as zero
-  bool garbage : 1;             // a sweep has left there what looks like pointers
-  bool resident : 1;            // of a free run: pages may be resident
+  bool zero : 1;      // the pages are known to read as zero
+  bool garbage : 1;   // a sweep has left there what looks like pointers
+  bool resident : 1;  // of a free run: pages may be resident
   std::atomic<SpanArming> arming;
   std::atomic<uint32_t> swept;  // the sweep that this span has seen, or was born in or after
   Span* next;

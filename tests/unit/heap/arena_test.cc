@@ -326,7 +326,7 @@ TEST(Arena, GrowsByHugePages) {
   arena.SetHugePages(HugePages::kGrowth);
   bool ready = false;
   size_t grown = 0;
-  while (grown < 16 * kMiB) {
+  while (grown < 8 * kMiB) {
     grown += arena.Grow(kMiB, &ready).size();
     ASSERT_FALSE(ready) << "the heap is small";
   }
@@ -344,6 +344,20 @@ TEST(Arena, GrowsByHugePages) {
   // The kernel may have none at hand; but later it must not make one of what was given back.
   EXPECT_EQ(InMap(whole.lo, "VmFlags").find(" hg "), std::string::npos);
   for (uintptr_t at = whole.lo; at < whole.hi; at += kPageSize) ASSERT_EQ(*PointerTo<uint64_t>(at), 0u);
+}
+
+TEST(Arena, GrowsByHugePagesUpToASize) {
+  Arena& arena = NewArena();
+  ASSERT_TRUE(arena.Init({}));
+  arena.SetHugePages(HugePages::kGrowth, 12 * kMiB);
+  size_t ready_bytes = 0;
+  while (arena.grown_bytes() < 32 * kMiB) {
+    bool ready = false;
+    const size_t size = arena.Grow(kMiB, &ready).size();
+    if (ready) ready_bytes += size;
+  }
+  EXPECT_GE(ready_bytes, memory::kHugePage);
+  EXPECT_LE(ready_bytes, 6 * kMiB);
 }
 
 TEST(Arena, LookUpsMayRunWhileItGrows) {

@@ -1,4 +1,5 @@
 // Mark bits that outlive their cycle, and what the next one has to do with a page.
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -178,6 +179,86 @@ TEST(Marks, ALargeBlockIsTrackedWhileItIsMarked) {
   EXPECT_EQ(heap().Age(span, Armed::kAll), Aging::kDisarm);
   EXPECT_EQ(heap().Age(span, Armed::kKept), Aging::kNone);
   heap().Free(p, "test");
+}
+
+TEST(Marks, SpansOfOldBlocksAreArmedEarly) {
+  FullSpan full;
+  full.MarkFirst(full.span->slots);
+  EXPECT_TRUE(heap().ArmEarly(full.span));
+  EXPECT_EQ(full.span->arming.load(), SpanArming::kEarly);
+  EXPECT_FALSE(heap().ArmLate(full.span)) << "what was written since would be forgotten";
+  full.MarkFirst(2);
+  EXPECT_FALSE(heap().ArmEarly(full.span));
+  EXPECT_EQ(full.span->arming.load(), SpanArming::kNone);
+}
+
+TEST(Marks, AllOthersWithMarksAreArmedLate) {
+  FullSpan full;
+  full.MarkFirst(0);
+  EXPECT_FALSE(heap().ArmEarly(full.span));
+  EXPECT_FALSE(heap().ArmLate(full.span)) << "it holds garbage only, as far as is known";
+  full.MarkFirst(1);
+  EXPECT_TRUE(heap().ArmLate(full.span));
+  EXPECT_EQ(full.span->arming.load(), SpanArming::kLate);
+  EXPECT_FALSE(heap().ArmLate(full.span));
+}
+
+// At the end of a cycle that notes what it arms.
+TEST(Marks, OnlyWhatWasArmedIsDisarmed) {
+  FullSpan full;
+  const auto age = [&](unsigned marked, SpanArming arming) {
+    full.MarkFirst(marked);
+    full.span->arming = arming;
+    const Aging aging = heap().Age(full.span, Armed::kNoted);
+    EXPECT_EQ(full.span->arming.load(), SpanArming::kNone);
+    return aging;
+  };
+  const unsigned all = full.span->slots;
+  for (SpanArming arming : {SpanArming::kEarly, SpanArming::kLate}) {
+    EXPECT_EQ(age(all, arming), Aging::kNone);
+    EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed);
+    EXPECT_EQ(age(1, arming), Aging::kDisarm);
+    EXPECT_EQ(Flags(full.span->start), PageInfo::kUnscanned);
+  }
+  for (SpanArming arming : {SpanArming::kNone, SpanArming::kSome}) {
+    EXPECT_EQ(age(all, arming), Aging::kArm);
+    EXPECT_EQ(Flags(full.span->start), PageInfo::kArmed | PageInfo::kUnscanned);
+  }
+  // The flags are of an earlier cycle here, and say nothing.
+  EXPECT_EQ(age(1, SpanArming::kNone), Aging::kNone);
+  EXPECT_EQ(age(1, SpanArming::kSome), Aging::kDisarm);
+}
+
+// What was armed early is in none of the runs that are armed late, not even between two spans of one.
+TEST(Marks, WhatWasArmedIsNotArmedAgain) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 5000; ++i) blocks.push_back(heap().Allocate(kSize));
+  std::set<Span*> early, late;
+  for (void* p : blocks) {
+    Span* span = SpanOf(p);
+    Marks(span)[0].store(1);
+    const bool old = span->start / kPageSize / 8 % 3 == 0;
+    span->arming = old ? SpanArming::kEarly : SpanArming::kNone;
+    (old ? early : late).insert(span);
+  }
+  ASSERT_FALSE(early.empty());
+  std::vector<Range> armed;
+  SpanWalk walk;
+  walk.Begin();
+  Range runs[64];
+  for (bool over = false; !over;) {
+    const size_t count = walk.ArmSome(SpanWalk::Arming::kLate, runs, 64, &over);
+    armed.insert(armed.end(), runs, runs + count);
+  }
+  const auto in = [&](const Span* span) {
+    return std::any_of(armed.begin(), armed.end(), [&](Range r) { return r.lo < span->end() && span->start < r.hi; });
+  };
+  for (const Span* span : early) EXPECT_FALSE(in(span));
+  for (const Span* span : late) EXPECT_TRUE(in(span));
+  for (const Span* span : late) EXPECT_EQ(span->arming.load(), SpanArming::kLate);
+  test::ResetMarks();
+  for (const Span* span : early) EXPECT_EQ(span->arming.load(), SpanArming::kNone) << "a cycle forgets the last one";
+  for (void* p : blocks) heap().Free(p, "test");
 }
 
 }  // namespace

@@ -215,6 +215,12 @@ TEST(PageHeap, FollowsTheModelReleasingAtOnce) {
   ASSERT_NO_FATAL_FAILURE(RunModel(heap, 10, 3000, false));
 }
 
+TEST(PageHeap, FollowsTheModelPopulating) {
+  PageHeap& heap = NewPageHeap(64 * kMiB);
+  heap.SetPopulates(true);
+  ASSERT_NO_FATAL_FAILURE(RunModel(heap, 11, 4000, false));
+}
+
 TEST(PageHeap, ReleasedMemoryReadsAsZero) {
   PageHeap& heap = NewPageHeap(16 * kMiB);
   Span* span = heap.Allocate(64, kPageSize, 0);
