@@ -19,7 +19,7 @@
 //
 // Early cycles: a small heap is collected so cheaply that waiting for 4 MiB of garbage would only
 // cost memory. A cycle may start as soon as the heap has grown by a fifth (at least 384 KiB),
-// while all collections together, with this one, have used less than 1/32 of the time since the
+// while all collections together, with the one to come, use less than 1/32 of the time since the
 // start; before the first of them a program runs as long as that one would have to: most are over
 // by then. When such a cycle finds little, the next one waits twice as long, up to the rule above:
 // a program that does not leak sees next to none.

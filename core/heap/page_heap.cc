@@ -13,11 +13,6 @@ constexpr size_t kHugePages = 32 * kMiB / kPageSize;
 // Shorter spans hardly ever find no resident run, and are not worth the look at many.
 constexpr size_t kMixedFrom = 64 * kKiB / kPageSize;
 constexpr unsigned kMostLooked = 32;
-// Made resident at once, for spans of so many pages: this part of what is in use, which is the most
-// that may be resident and of no use.
-constexpr size_t kSmallSpan = 32 * kKiB / kPageSize;
-constexpr size_t kPopulatedPart = 64;
-constexpr size_t kLeastPopulated = 32 * kKiB / kPageSize, kMostPopulated = 128 * kKiB / kPageSize;
 // Garbage that is joined with what is none.
 constexpr size_t kScrubbedAtOnce = 64 * kKiB / kPageSize;
 
@@ -152,33 +147,6 @@ Span* PageHeap::FindMixed(size_t pages) {
   whole->zero = false;
   InsertRun(whole);
   return resident_.Find(pages);
-}
-
-// A released run, or a resident one that was the front of it.
-Span* PageHeap::FindReleased(size_t pages) {
-  Span* run = released_.Find(pages);
-  if (run == nullptr || !populates_ || pages > kSmallSpan) return run;
-  const size_t ahead = Min(run->pages, Min(in_use_pages() / kPopulatedPart, kMostPopulated));
-  if (ahead < Max(pages, kLeastPopulated)) return run;
-  Span* front = run;
-  if (run->pages != ahead && (front = NewSpan(0)) == nullptr) return run;
-  RemoveRun(run);
-  const Range range{run->start, run->start + ahead * kPageSize};
-  if (front != run) {
-    front->start = run->start;
-    front->pages = ahead;
-    front->zero = run->zero;
-    run->start = range.hi;
-    run->pages -= ahead;
-    arena_.tables().SetRun(run->start, run->end(), run);
-    IndexOf(run).Add(run);
-  }
-  front->resident = memory::Populate(range.lo, range.size());
-  // Not again: it would be refused each time.
-  populates_ = front->resident;
-  front->freed_at = scavenge_delay_ == UINT64_MAX ? 0 : clock::Coarse();
-  InsertRun(front);
-  return front->resident ? resident_.Find(pages) : released_.Find(pages);
 }
 
 Span* PageHeap::Find(size_t pages, bool mixed) {

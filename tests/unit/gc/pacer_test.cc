@@ -122,10 +122,12 @@ TEST(Pacer, EarlyCyclesKeepToTheirShareOfTime) {
   pacer.Finished(After(60 * kMiB, 50 * kMiB, 0, 3'000'000, false));
   uint64_t early = pacer.trigger();
   EXPECT_EQ(early, 60 * kMiB) << "a fifth more";
-  EXPECT_EQ(pacer.Due(early, 95'999'999), Verdict::kNo) << "the cycle took more than 1/32";
+  EXPECT_EQ(pacer.Due(early, 191'999'999), Verdict::kNo) << "with the next one they would take more than 1/32";
   EXPECT_GT(pacer.trigger(), early) << "asked again a little later";
   EXPECT_LE(pacer.trigger(), pacer.goal());
-  EXPECT_EQ(pacer.Due(pacer.trigger(), 96'000'000), Verdict::kEarly);
+  EXPECT_EQ(pacer.Due(90 * kMiB, 239'999'999), Verdict::kNo) << "of a larger heap it takes longer";
+  EXPECT_EQ(pacer.Due(early, 192'000'000), Verdict::kEarly);
+  EXPECT_EQ(pacer.Due(90 * kMiB, 240'000'000), Verdict::kEarly);
 }
 
 TEST(Pacer, TheFirstEarlyCycleWaitsForItsShareOfTime) {
