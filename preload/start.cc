@@ -91,12 +91,7 @@ void CheckPath(const char* name, const char* path) {
       .Write(2);
 }
 
-// Where it is tracked which pages are written, huge ones are split again. A virtual machine whose
-// monitor keeps page tables of its own then fills them anew for each page, again with each cycle:
-// in a heap of this size that takes less time than its growth by huge pages saves; one of 1 GiB,
-// read at random, ran at a twentieth.
-constexpr size_t kTrackedHugeUntil = 96 * kMiB;
-
+// In GCMALLOC_MODE=collect the first cycle decides (Collector::ChooseHugePages).
 HugePages ChosenHugePages(const Options& o) {
   switch (o.huge_pages) {
     case HugePageChoice::kOn:
@@ -106,8 +101,7 @@ HugePages ChosenHugePages(const Options& o) {
     case HugePageChoice::kAuto:
       break;
   }
-  const bool grows = o.mode == Mode::kOff || o.mode == Mode::kCollect;
-  return grows ? HugePages::kGrowth : HugePages::kSystem;
+  return o.mode == Mode::kOff ? HugePages::kGrowth : HugePages::kSystem;
 }
 
 void SayWhatWasChosen() {
@@ -160,7 +154,6 @@ void Start(char** environment) {
   HeapSettings settings;
   settings.scavenge_delay = o.scavenge;
   settings.huge_pages = ChosenHugePages(o);
-  if (o.mode != Mode::kOff) settings.huge_until = kTrackedHugeUntil;
   settings.poison = o.poison;
   settings.clean = o.checkmark;
   settings.stress = o.mode == Mode::kOff ? 0 : o.stress;

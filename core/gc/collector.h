@@ -94,6 +94,7 @@ class Collector {
   void MoveIfAsked();
   void SetTriggers();
   void UpdateLimit(uint64_t now);
+  void ChooseHugePages();
   bool Enabled() const;
 
   Mutex lock_;
@@ -128,6 +129,7 @@ class Collector {
   uintptr_t stack_top_ = 0;
   std::atomic<uint64_t> last_cycle_{0};  // time
   uint64_t limit_read_ = 0;
+  bool huge_pages_chosen_ = false;
   uint64_t taken_before_ = 0;  // of slots, at the end of the last cycle
   // After cycles that could not be run: no new attempt before, unless it is asked for.
   uint64_t retry_at_ = 0;

@@ -38,7 +38,7 @@ void Heap::Configure(const HeapSettings& settings) {
   const bool growth = settings.huge_pages == HugePages::kGrowth;
   if (!growth || (settings.scavenge_delay != 0 && memory::GivesHugePagesOnRequest())) {
     LockGuard guard(pages_.lock());
-    pages_.arena().SetHugePages(settings.huge_pages, settings.huge_until);
+    pages_.arena().SetHugePages(settings.huge_pages);
   }
   pages_.SetPopulates(settings.scavenge_delay != 0);
   poison_ = settings.poison;
@@ -56,6 +56,13 @@ void Heap::Configure(const HeapSettings& settings) {
     cache->Reopen();
     SetThreadCache(cache);
   }
+}
+
+void Heap::GrowByHugePages(size_t until) {
+  if (pages_.keeps_nothing() || !memory::GivesHugePagesOnRequest()) return;
+  Unstoppable unstoppable(t_cache);
+  LockGuard guard(pages_.lock());
+  pages_.arena().SetHugePages(HugePages::kGrowth, until);
 }
 
 void Heap::StopPopulating() {

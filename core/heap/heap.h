@@ -23,7 +23,6 @@ enum class Phase : uint8_t { kIdle, kMarking, kSweeping };
 struct HeapSettings {
   uint64_t scavenge_delay = UINT64_MAX;
   HugePages huge_pages = HugePages::kSystem;
-  size_t huge_until = SIZE_MAX;  // bytes grown, with kGrowth
   bool poison = false;
   // What is handed out holds nothing of its former life: a checkmark between malloc's return and
   // the program's first write would take that for pointers.
@@ -70,6 +69,9 @@ class Heap {
   // The calling thread's cache, made when it has none; the empty one without memory.
   ThreadCache* Cache();
 
+  // Where the system gives huge pages to who asks: HugePages::kGrowth until so many bytes have been
+  // grown.
+  void GrowByHugePages(size_t until);
   // No system calls that make memory resident from here on.
   void StopPopulating();
   // The blocks that the calling thread has at hand become free, and its empty spans go back.
