@@ -16,8 +16,8 @@ namespace gcm {
 
 void BeforeFilter() {
   collector().Disable();
-  heap().StopPopulating();
   EndCycleBeside();  // a filter may be for all threads
+  heap().StopPopulating();
 }
 
 void BeforeSeccomp(long operation) {

@@ -30,9 +30,9 @@ constexpr unsigned kMaxRetryShift = 5;
 constexpr uint64_t kMuchFreed = 4;
 constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 // Where it is tracked which pages are written, huge ones are split again. A virtual machine whose
-// monitor keeps page tables of its own then fills them anew for each page, again with each cycle: in
-// a heap of this size that takes less time than its growth by huge pages saves; one of 1 GiB, read
-// at random, ran at a twentieth.
+// monitor keeps page tables of its own then fills them anew for each page, again with each cycle:
+// in a heap of this size that takes less time than its growth by huge pages saves; one of 1 GiB,
+// read at random, ran at a twentieth.
 constexpr size_t kTrackedHugeUntil = 96 * kMiB;
 
 }  // namespace
@@ -82,7 +82,8 @@ void Collector::UpdateLimit(uint64_t now) {
   pacer_.SetLimit(limit == SIZE_MAX ? UINT64_MAX : limit / 10 * 9);
 }
 
-// The first cycle ends before the heap is large enough for them; most programs have none.
+// At the end of the first cycle, which most often comes before the heap is large enough for them:
+// most programs have none.
 void Collector::ChooseHugePages() {
   if (huge_pages_chosen_) return;
   huge_pages_chosen_ = true;

@@ -6,6 +6,7 @@
 #include "core/base/options.h"
 #include "platform/apart.h"
 #include "platform/clock.h"
+#include "platform/memory.h"
 #include "platform/message.h"
 #include "platform/test_skip.h"
 
@@ -99,7 +100,8 @@ void Cycle::Begin(const Plan& plan) {
   pages_open_ = true;
   heap().SetPagesMayMove(false);
   selective_ = record_.dirty_source == DirtySource::kUffd &&
-               record_.heap_before <= kMostSelective && !Skips(Skip::selective);
+               record_.heap_before <= kMostSelective && memory::PageSize() == kPageSize &&
+               !Skips(Skip::selective);
   arms_early_ = early_ = !minor_ && dirty_.rearms() && ArmsEarly();
   piece_ = 0;
   if (minor_) {

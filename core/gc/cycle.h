@@ -167,7 +167,7 @@ class Cycle {
   size_t PieceCount() const;
   Range Piece(size_t i, size_t* extent = nullptr) const;
   bool Sweep(uint64_t deadline);
-  void SweepTo(size_t extent, uintptr_t at);
+  void SweepTo(size_t extent, uintptr_t at, uint64_t deadline);
 
   Stage stage_ = Stage::kNone;
   Plan plan_{};
@@ -192,7 +192,7 @@ class Cycle {
   bool minor_ = false;
   size_t changes_ = 0;       // of the tracking, by Age
   unsigned tries_ = 0;       // stops in which a minor cycle could have ended
-  bool ages_armed_ = false;  // all pages in use were armed
+  bool ages_armed_ = false;  // pages were armed during this cycle
   uint64_t last_roots_ = 0;  // bytes
   bool selective_ = false;   // what it watches (cycle_arm.cc)
   bool arms_early_ = false;  // something is armed before anything is marked

@@ -6,7 +6,9 @@
 //          cycle; a program that writes everywhere has none
 //   late   behind that, all others with mark bits; the pass scans what is marked but in the former
 //   rounds look at all spans with mark bits. What has got them since counts as written, once.
-// A free slot's mark bit is set, so that no thread allocates where nobody looks.
+// The mark bits of slots that were free when the cycle began are set, and those of new spans:
+// nobody allocates where nobody looks. A slot that is freed and taken again meanwhile is a block
+// like others, which has to be found.
 #include "core/gc/cycle.h"
 #include "platform/clock.h"
 #include "platform/test_skip.h"

@@ -16,14 +16,6 @@ constexpr uint64_t kFetchOfPiece = 5 * clock::kMicrosecond;
 // as a look at so many.
 constexpr size_t kAskedGap = 512 * kPageSize;
 
-void SetCards(const Arena& arena, Range run) {
-  for (uintptr_t page = run.lo; page < run.hi; page += kPageSize) {
-    if (!arena.Contains(page) || !arena.tables().HasChunk(page)) continue;
-    arena.tables().Cards(page).store(~uint64_t{0}, std::memory_order_relaxed);
-    arena.tables().HasCards(page).store(1, std::memory_order_relaxed);
-  }
-}
-
 }  // namespace
 
 struct Cycle::Visit {
@@ -41,14 +33,14 @@ bool Cycle::VisitDirty(void* data, Range run) {
   auto* v = static_cast<Visit*>(data);
   if (v->late) {
     v->pages += run.size() / kPageSize;
-    SetCards(*v->arena, run);
+    v->arena->tables().SetCards(run);
     return false;
   }
   const uint64_t begin = clock::Now();
   for (uintptr_t page = RoundDown(run.lo, kPageSize); page < run.hi && !v->late;) {
     const uintptr_t at = page;
     Span* span = v->arena->SpanAround(page);
-    if (span == nullptr || !span->InUse()) {  // free, and so not armed before
+    if (span == nullptr || !span->InUse()) {  // free
       page += kPageSize;
       if (page < run.hi) continue;
     } else {
@@ -59,7 +51,7 @@ bool Cycle::VisitDirty(void* data, Range run) {
     }
     const uint64_t now = clock::Now();
     v->late = now >= v->deadline;
-    if (v->late) SetCards(*v->arena, {page, run.hi});
+    if (v->late) v->arena->tables().SetCards({page, run.hi});
     if (v->late || page >= run.hi) v->scanning += now - begin;
   }
   return !v->late;
@@ -324,7 +316,8 @@ bool Cycle::Untrack(uint64_t deadline) {
     size_t extent;
     const Range piece = Piece(piece_++, &extent);
     dirty_.Untrack(piece);
-    if (stage_ == Stage::kUntrack) SweepTo(extent, piece.hi);
+    // The heap may grow behind the last one meanwhile.
+    if (stage_ == Stage::kUntrack && piece_ < PieceCount()) SweepTo(extent, piece.hi, deadline);
     if (clock::Now() >= deadline) return false;
   }
   for (size_t i = 0; i < arena.extent_count(); ++i) {

@@ -4,8 +4,8 @@
 // is born marked is not scanned there. Where it takes longer, the program runs on, and the rest is
 // marked beside it; then another stop scans once more all spans in which something was marked,
 // which takes a third of the time. If that is too long, too, the cycle goes on as any that arms
-// late: the pass over all marked blocks finds what was written meanwhile, and all that was marked
-// in vain.
+// late: the pass over the marked blocks that are not armed finds what was written meanwhile, and
+// all that was marked in vain.
 //
 // Law: between two such cycles, a page with marked blocks is one of two kinds (Heap::Age). Armed:
 // all that its blocks led to when it was armed, or scanned behind that, is marked, and what was
@@ -110,7 +110,7 @@ bool Cycle::Age(uint64_t deadline) {
         dirty_.Disarm(aged[i].pages);
       }
     }
-    SweepTo(walk_.extent(), walk_.at());
+    SweepTo(walk_.extent(), walk_.at(), deadline);
     if (changes_ > kFewChanges + heap().pages().in_use_pages() / kPagesPerChange) {
       generations_.Refuse();
       DropMarks();

@@ -101,7 +101,7 @@ bool Cycle::Complete(RootScanner::Caller caller, bool at_once) {
 }
 
 // Everything is marked, and the world stands still: what is not marked is garbage from here on.
-// With `armed` all pages in use have been armed, during this cycle or before.
+// With `armed` pages have been armed during this cycle: all in use, or those that it selected.
 void Cycle::TurnToSweeping(bool armed) {
   record_.threads = world().thread_count() + (OwnThread::IsHere() ? 0 : 1);
   heap().registry().RetireDead([](void*, int tid) { return world().IsAlive(tid); }, nullptr);
@@ -133,8 +133,8 @@ bool Cycle::Sweep(uint64_t deadline) {
 }
 
 // What has been disarmed is swept at once: the program may be waiting for it.
-void Cycle::SweepTo(size_t extent, uintptr_t at) {
-  while (heap().sweeper().walk().IsBefore(extent, at) && !Sweep(0)) {
+void Cycle::SweepTo(size_t extent, uintptr_t at, uint64_t deadline) {
+  while (heap().sweeper().walk().IsBefore(extent, at) && !Sweep(0) && clock::Now() < deadline) {
   }
 }
 

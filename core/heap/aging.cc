@@ -88,12 +88,12 @@ Aging Heap::Age(Span* span, Armed armed) {
   const bool full = IsFull(span, marked);
   uint32_t flags = full ? PageInfo::kArmed : any ? PageInfo::kUnscanned : 0;
   if (full && !all && !Skips(Skip::promoted)) flags |= PageInfo::kUnscanned;
-  if (before != flags) {
-    for (uintptr_t page = span->start; page < span->end(); page += kPageSize) {
-      std::atomic<uint32_t>& info = tables.Info(page);
-      info.fetch_and(~kFlags, std::memory_order_relaxed);
-      info.fetch_or(flags, std::memory_order_relaxed);
-    }
+  // Who publishes a span just now writes them page by page: they need not be the same for all.
+  for (uintptr_t page = span->start; page < span->end(); page += kPageSize) {
+    std::atomic<uint32_t>& info = tables.Info(page);
+    if ((info.load(std::memory_order_relaxed) & kFlags) == flags) continue;
+    info.fetch_and(~kFlags, std::memory_order_relaxed);
+    info.fetch_or(flags, std::memory_order_relaxed);
   }
   return full ? (all ? Aging::kNone : Aging::kArm) : some ? Aging::kDisarm : Aging::kNone;
 }

@@ -59,15 +59,18 @@ void Heap::Configure(const HeapSettings& settings) {
 }
 
 void Heap::GrowByHugePages(size_t until) {
-  if (pages_.keeps_nothing() || !memory::GivesHugePagesOnRequest()) return;
+  if (pages_.keeps_nothing() || no_populating_.load(std::memory_order_relaxed)) return;
+  if (!memory::GivesHugePagesOnRequest()) return;
   Unstoppable unstoppable(t_cache);
   LockGuard guard(pages_.lock());
-  pages_.arena().SetHugePages(HugePages::kGrowth, until);
+  if (!no_populating_.load(std::memory_order_relaxed))
+    pages_.arena().SetHugePages(HugePages::kGrowth, until);
 }
 
 void Heap::StopPopulating() {
   Unstoppable unstoppable(Cache());
   LockGuard guard(pages_.lock());
+  no_populating_.store(true, std::memory_order_relaxed);
   pages_.arena().StopHugeGrowth();
   pages_.SetPopulates(false);
 }

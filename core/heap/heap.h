@@ -72,7 +72,7 @@ class Heap {
   // Where the system gives huge pages to who asks: HugePages::kGrowth until so many bytes have been
   // grown.
   void GrowByHugePages(size_t until);
-  // No system calls that make memory resident from here on.
+  // No system calls that make memory resident from here on, whoever wants them.
   void StopPopulating();
   // The blocks that the calling thread has at hand become free, and its empty spans go back.
   void FlushCache();
@@ -181,6 +181,7 @@ class Heap {
   void* AllocateSmallOnce(unsigned size_class);
   void FreeSmall(ThreadCache* cache, Span* span, void* p, unsigned index);
   void FreeLarge(ThreadCache* cache, Span* span);
+  void NoteExtended(Range pages);
   bool ResizeLarge(ThreadCache* cache, Span* span, size_t size);
   // The span of the live block that starts at p; reports misuse. nullptr: foreign, to be ignored.
   Span* CheckedSpan(const void* p, const char* function, unsigned* index);
@@ -202,6 +203,7 @@ class Heap {
   alignas(64) std::atomic<Phase> phase_{Phase::kIdle};
   std::atomic<bool> pages_may_move_{true};
   std::atomic<bool> marks_stay_{false}, marks_young_{false};
+  std::atomic<bool> no_populating_{false};
   std::atomic<bool (*)(Range, uintptr_t)> move_hook_{nullptr};
   std::atomic<size_t> trigger_pages_{SIZE_MAX};
   std::atomic<uint64_t> taken_trigger_{UINT64_MAX};

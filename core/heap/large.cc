@@ -60,10 +60,18 @@ bool Heap::ResizeLarge(ThreadCache* cache, Span* span, size_t size) {
     const size_t before = span->BlockSize();
     pages_.Trim(span, pages);
     if (cache != &g_empty_cache) cache->CountFreed(before - span->BlockSize(), 0);
-  } else if (pages > span->pages && !pages_.Extend(span, pages - span->pages)) {
-    return false;
+  } else if (pages > span->pages) {
+    const uintptr_t end = span->end();
+    if (!pages_.Extend(span, pages - span->pages)) return false;
+    NoteExtended({end, span->end()});
   }
   return true;
+}
+
+// What lay there may be about to be armed (SpanWalk::ArmSome, AgeSome): what is written before that
+// would not be told, and nobody scans a block once more because it has grown.
+void Heap::NoteExtended(Range pages) {
+  if (phase() != Phase::kIdle || marks_stay()) pages_.arena().tables().SetCards(pages);
 }
 
 }  // namespace gcm

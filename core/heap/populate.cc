@@ -34,7 +34,7 @@ Span* PageHeap::FindReleased(size_t pages) {
     IndexOf(run).Add(run);
   }
   front->resident = memory::Populate(range.lo, range.size());
-  // Not again: it would be refused each time.
+  // Refused once, most often each time.
   populates_ = front->resident;
   front->freed_at = scavenge_delay_ == UINT64_MAX ? 0 : clock::Coarse();
   InsertRun(front);

@@ -142,6 +142,15 @@ class SideTables {
     return reinterpret_cast<std::atomic<uint8_t>*>(
         ChunkAt(address)->cards())[address % kChunkSize / kCardSize];
   }
+  // All cards of these pages, which are or were of spans.
+  void SetCards(Range pages) const {
+    for (uintptr_t page = pages.lo; page < pages.hi; page += kPageSize) {
+      if (!HasChunk(page)) continue;
+      Cards(page).store(~uint64_t{0}, std::memory_order_relaxed);
+      // The card first. pairs with: the exchange in TakeCards
+      HasCards(page).store(1, std::memory_order_release);
+    }
+  }
   // Not 0: a card of the chunk may be set.
   std::atomic<uint32_t>& HasCards(uintptr_t address) const { return ChunkAt(address)->has_cards; }
   bool HasChunk(uintptr_t address) const { return ChunkAt(address) != nullptr; }

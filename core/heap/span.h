@@ -37,8 +37,8 @@ enum class SpanList : uint8_t { kNone, kCurrent, kPartial, kFull, kSpare };
 
 // What a cycle has done to learn of writes to the pages of a span in use.
 enum class SpanArming : uint8_t {
-  kNone,   // nothing: all of them count as written
-  kEarly,  // all were armed before anything in them was followed
+  kNone,   // nothing that is known
+  kEarly,  // all that there were then were armed before anything in them was followed
   kLate,   // all were armed behind that
   kSome,   // some were
 };

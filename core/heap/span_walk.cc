@@ -88,8 +88,8 @@ size_t SpanWalk::AgeSome(Armed armed, Aged* out, size_t capacity, bool* over) {
   return count;
 }
 
-// Free pages in between are armed, too. No others: what was written to pages that were armed before
-// would be forgotten.
+// What is free in between is armed, too, and what is born there until then. No others: what was
+// written to pages that were armed before would be forgotten.
 size_t SpanWalk::ArmSome(Arming arming, Range* out, size_t capacity, bool* over) {
   size_t count = 0;
   bool joins = false;

@@ -229,6 +229,23 @@ TEST(Marks, OnlyWhatWasArmedIsDisarmed) {
   EXPECT_EQ(age(1, SpanArming::kSome), Aging::kDisarm);
 }
 
+// Its new pages may be those of a span that is about to be armed.
+TEST(Marks, WhatABlockGrowsByHasItsCardsSet) {
+  const SideTables& tables = heap().pages().arena().tables();
+  for (bool cycle : {false, true}) {
+    auto* p = static_cast<char*>(heap().Allocate(100 * kKiB));
+    const uintptr_t end = SpanOf(p)->end();
+    heap().SetPhase(cycle ? Phase::kMarking : Phase::kIdle);
+    char* grown = static_cast<char*>(heap().Reallocate(p, 200 * kKiB, "test"));
+    heap().SetPhase(Phase::kIdle);
+    ASSERT_EQ(grown, p) << "there is nothing behind it";
+    for (uintptr_t page = end; page < SpanOf(grown)->end(); page += kPageSize)
+      EXPECT_EQ(tables.Cards(page).exchange(0), cycle ? ~uint64_t{0} : 0) << page - end;
+    EXPECT_EQ(tables.HasCards(end).exchange(0) != 0, cycle);
+    heap().Free(grown, "test");
+  }
+}
+
 // What was armed early is in none of the runs that are armed late, not even between two spans of one.
 TEST(Marks, WhatWasArmedIsNotArmedAgain) {
   std::vector<void*> blocks;
