@@ -9,7 +9,7 @@ namespace {
 // Made resident at once, for spans of so many pages: this part of what is in use, which is the most
 // that may be resident and of no use.
 constexpr size_t kSmallSpan = 32 * kKiB / kPageSize;
-constexpr size_t kPopulatedPart = 64;
+constexpr size_t kPopulatedPart = 128;
 constexpr size_t kLeastPopulated = 32 * kKiB / kPageSize, kMostPopulated = 128 * kKiB / kPageSize;
 
 }  // namespace

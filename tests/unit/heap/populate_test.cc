@@ -45,10 +45,10 @@ TEST(Populate, SmallSpansFindTheirPagesResident) {
   PageHeap& heap = HeapInUse(8 * kMiB, true);
   const Span* first = heap.Allocate(kSmall, kPageSize, 1);
   EXPECT_TRUE(first->zero);
-  EXPECT_EQ(ResidentFrom(first->start), 8 * kMiB / kPageSize / 64) << "a 64th of what is in use";
+  EXPECT_EQ(ResidentFrom(first->start), 8 * kMiB / kPageSize / 128) << "a 128th of what is in use";
   const Span* second = heap.Allocate(kSmall, kPageSize, 1);
   EXPECT_EQ(second->start, first->end());
-  EXPECT_EQ(heap.Count().resident_free_pages, 8 * kMiB / kPageSize / 64 - 2 * kSmall);
+  EXPECT_EQ(heap.Count().resident_free_pages, 8 * kMiB / kPageSize / 128 - 2 * kSmall);
   EXPECT_GT(heap.Scavenge(UINT64_MAX, 0), 0u) << "and what is not used goes back";
   EXPECT_FALSE(IsResident(second->end()));
 }
@@ -75,7 +75,7 @@ TEST(Populate, NotAgainWhereItIsSwitchedOff) {
 TEST(Populate, TakesWhatThereIs) {
   if (!KernelPopulates()) GTEST_SKIP() << "this kernel cannot";
   PageHeap& heap = HeapInUse(8 * kMiB, true);
-  const size_t batch = 8 * kMiB / kPageSize / 64;
+  const size_t batch = 8 * kMiB / kPageSize / 128;
   Span* run = heap.Allocate(batch, kPageSize, 0);
   Span* wall = heap.Allocate(16, kPageSize, 0);
   heap.Publish(run);
