@@ -136,8 +136,8 @@ void Pacer::Finished(const Cycle& cycle) {
   if (!cycle.minor) {
     last_duration_ = cycle.duration;
     last_before_ = cycle.heap_before;
+    basis_ = Add(cycle.marked, cycle.roots);
   }
-  if (!cycle.minor) basis_ = Add(cycle.marked, cycle.roots);
   Plan(cycle.heap_after, Min(cycle.marked, cycle.heap_after), basis_);
 }
 
