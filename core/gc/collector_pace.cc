@@ -8,9 +8,9 @@
 namespace gcm {
 namespace {
 
-constexpr timespec kThrottle{0, 2'000'000};
-// Memory comes back piece by piece.
-constexpr timespec kThrottleInSweep{0, 200'000};
+constexpr uint64_t kThrottle = 2 * clock::kMillisecond;
+// Memory comes back piece by piece then: who waits looks so often whether there is enough.
+constexpr uint64_t kLookInSweep = clock::kMillisecond / 5;
 // Beside the time of two fetches of all that was written.
 constexpr uint64_t kLongestHold = 4 * clock::kMillisecond;
 
@@ -22,17 +22,19 @@ void Collector::Throttle() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
   // The further it has run away, the longer: in the end until the cycle is over.
-  for (unsigned waits = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;
-       ++waits) {
+  for (uint64_t waited = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;) {
     const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
     const unsigned most = in_use < ceiling ? pace_.load(std::memory_order_relaxed) == Cycle::kSlowed
                           : in_use < ceiling + ceiling / 8 ? 1
-                          : in_use < ceiling + ceiling / 2 ? 2
+                          : in_use < ceiling + ceiling / 4 ? 2
                                                            : 1000;
-    if (waits >= most) return;
+    if (waited >= most * kThrottle) return;
+    const uint64_t wait = heap().phase() == Phase::kSweeping ? kLookInSweep : kThrottle;
+    const timespec rest{0, static_cast<long>(wait)};
     throttled_.fetch_add(1, std::memory_order_relaxed);
-    FutexWait(&ended_, seen, heap().phase() == Phase::kSweeping ? &kThrottleInSweep : &kThrottle);
+    FutexWait(&ended_, seen, &rest);
     throttled_.fetch_sub(1, std::memory_order_relaxed);
+    waited += wait;
   }
 }
 
