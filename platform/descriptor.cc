@@ -1,6 +1,7 @@
 #include "platform/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -45,6 +46,12 @@ bool Identify(int fd, Identity* identity) {
 bool IsSame(int fd, const Identity& identity) {
   Identity now;
   return Identify(fd, &now) && now.device == identity.device && now.inode == identity.inode;
+}
+
+size_t Limit() {
+  rlimit limit{};
+  if (Syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0) return 0;
+  return Min<rlim_t>(limit.rlim_cur, SIZE_MAX);
 }
 
 bool HasRoomFor(unsigned count) {

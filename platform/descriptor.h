@@ -29,6 +29,9 @@ struct Identity {
 bool Identify(int fd, Identity* identity);
 bool IsSame(int fd, const Identity& identity);
 
+// Numbers from this on are refused: the process's limit (RLIMIT_NOFILE), as it is now.
+size_t Limit();
+
 // False: the process, or the system, has not room for so many more (at most 16).
 bool HasRoomFor(unsigned count);
 

@@ -1,7 +1,6 @@
 #include "platform/proc.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -95,10 +94,8 @@ void Keep() {
   if (Kept() >= 0 || Skips(Skip::keep_proc)) return;
   int fd = descriptor::Open(AT_FDCWD, kProc, O_PATH | O_DIRECTORY);
   if (fd < 0) return;
-  rlimit limit{};
-  Syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
-  int floor = limit.rlim_cur > kKeptFloor ? kKeptFloor : static_cast<int>(limit.rlim_cur) - 1;
-  fd = descriptor::MoveUp(fd, floor);
+  fd = descriptor::MoveUp(fd,
+                          static_cast<int>(Min<size_t>(kKeptFloor + 1, descriptor::Limit())) - 1);
   if (!descriptor::Identify(fd, &g_identity)) return;
   g_kept.store(fd, std::memory_order_release);  // pairs with: the acquire in Kept
 }

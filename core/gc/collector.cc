@@ -6,6 +6,7 @@
 #include "core/gc/blocking.h"
 #include "core/gc/kernel_values.h"
 #include "platform/clock.h"
+#include "platform/descriptor.h"
 #include "platform/process.h"
 #include "platform/registers.h"
 #include "platform/signal.h"
@@ -34,6 +35,9 @@ constexpr uint64_t kLimitReread = 10 * clock::kSecond;
 // in a heap of this size that takes less time than its growth by huge pages saves; one of 1 GiB,
 // read at random, ran at a twentieth.
 constexpr size_t kTrackedHugeUntil = 96 * kMiB;
+// A thread of our own has so many open at most, each helper one more: the standard error, /proc,
+// two of the tracking, the map, its pages, the list of threads and one of these.
+constexpr size_t kDescriptorsBeside = 8;
 
 }  // namespace
 
@@ -238,7 +242,9 @@ Cycle::Plan Collector::PlanFor(const char* reason) const {
 bool Collector::StartBeside(const char* reason) {
   if (options().workers == 0 || !Collectable()) return false;
   if (kernel_values::HasNotifications()) return false;
-  if (!PlanFor(reason).concurrent || !cycle_.TracksDirtyPages()) return false;
+  const Cycle::Plan plan = PlanFor(reason);
+  if (!plan.concurrent || !cycle_.TracksDirtyPages()) return false;
+  if (descriptor::Limit() < kDescriptorsBeside + plan.helpers) return false;
   if (leader_memory_.size() == 0) {
     constexpr size_t kSize = kStackSize + OwnThread::kStorage;
     const uintptr_t lo = metadata::MapOwn(kSize, "gcmalloc: collector's own stack");
@@ -313,7 +319,8 @@ bool Collector::RunHere(const char* reason) {
   JoinLeader();
   Cycle::Plan plan = PlanFor(reason);
   plan.helpers = 0;
-  plan.concurrent = plan.concurrent && options().workers == 0;
+  plan.concurrent = plan.concurrent && options().workers == 0 &&
+                    descriptor::HasRoomFor(kDescriptorsBeside);
   plan.minor = plan.keeps = false;  // nobody would watch
   cycle_.Begin(plan);
   if (!cycle_.concurrent()) return GoOnHere(UINT64_MAX);

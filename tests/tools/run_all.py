@@ -17,12 +17,10 @@ HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NO_THREAD = "without a background thread nothing acts while the program does not allocate"
 SHARED_TABLE = "a process that shares the descriptors by a clone of its own is not stopped: it may see ours, or miss a number"
 LINKED = "calls of libc are not wrapped in programs that link the archive"
-FEW = "with four descriptors in all an attempt may find that the memory map cannot be read, and the next ones come late"
 KNOWN = [
     ("process, linked", "chroot_*", LINKED),
     ("process, linked", "exec_from_a_thread", LINKED),
     ("preload", "scavenge_after_a_while", NO_THREAD),
-    ("preload", "few_descriptors", FEW),
     ("process*", "shared_table_lowest_number", SHARED_TABLE),
 ]
 
