@@ -176,6 +176,8 @@ class Cycle {
   uint64_t wait_until_ = 0;
   uint64_t stopped_at_ = 0;
   unsigned failures_ = 0;  // of stops in a row
+  uint64_t failing_since_ = 0;
+  bool last_attempt_ = false;
   unsigned slices_ = 0;
   uint64_t slice_ = 0;        // nanoseconds that a stop may last
   uint64_t fetch_time_ = 0;   // of a round: nanoseconds, without the scans

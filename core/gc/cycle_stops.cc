@@ -27,16 +27,19 @@ constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
 constexpr unsigned kDescriptors = 4;
-constexpr unsigned kMostFailures = 12;
 constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
-// With threads that do not stop at once. They tell when they could: only the last attempt waits.
+constexpr unsigned kMostWaitDoublings = 8;
+// With threads that do not stop at once. They tell when they could: only an attempt after so long
+// waits, and is the last.
 constexpr uint64_t kPatience = 2 * clock::kMillisecond;
+constexpr uint64_t kMostTrouble = 3 * clock::kSecond;
 
 }  // namespace
 
 bool Cycle::Stop() {
   const uint64_t begin = clock::Now();
-  const bool waits = !OwnThread::IsHere() || failures_ == kMostFailures;
+  last_attempt_ = failures_ != 0 && begin - failing_since_ >= kMostTrouble;
+  const bool waits = !OwnThread::IsHere() || last_attempt_;
   if (!world().Stop(&why_, waits ? World::kMostPatience : kPatience)) {
     const uint64_t pause = clock::Now() - begin;
     record_.AddPause(pause);
@@ -58,8 +61,10 @@ void Cycle::Start() {
 
 // A stop that failed has held everybody up: it is tried again later, and less and less often.
 Cycle::Outcome Cycle::StopFailed() {
-  if (++failures_ > kMostFailures) return GiveUp(why_);
-  wait_until_ = clock::Now() + (kFirstWait << Min(failures_, 8u));
+  if (last_attempt_) return GiveUp(why_);
+  const uint64_t now = clock::Now();
+  if (failures_++ == 0) failing_since_ = now;
+  wait_until_ = now + (kFirstWait << Min(failures_, kMostWaitDoublings));
   return Outcome::kWaits;
 }
 

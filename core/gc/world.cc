@@ -33,7 +33,9 @@ constinit ThreadTable g_threads;
 std::atomic<uint32_t> g_epoch{0};
 std::atomic<uint32_t> g_stopped{0};  // wakes the stopper
 std::atomic<uint32_t> g_late{0};  // threads that have heard of a stop that had not waited for them
-std::atomic<bool> g_awaits{false};  // there is such a thread
+// Such a thread, the first that was missed: of the others many are only late because they had no
+// processor, and to try again with each of them would stop the world without end. 0: none.
+std::atomic<int> g_awaited{0};
 
 // The stopper waits no longer for the thread. False: it has stopped after all.
 bool Unclaim(ThreadRecord* record, uint32_t epoch) {
@@ -82,7 +84,8 @@ bool WaitOut(uint32_t epoch, uintptr_t sp, Range saved) {
 // The thread hears of a stop that is over. It stays until the next one, or it would be too late
 // again: in calls as long as the one before.
 void AwaitNextStop(uint32_t epoch, const SignalFrame& frame) {
-  if (!g_awaits.load(std::memory_order_relaxed) || Unstoppable::IsInside()) return;
+  const int awaited = g_awaited.load(std::memory_order_relaxed);
+  if (awaited == 0 || awaited != process::ThreadId() || Unstoppable::IsInside()) return;
   g_late.fetch_add(1, std::memory_order_relaxed);
   FutexWake(&g_late, 1);
   FutexWait(&g_epoch, epoch, &kAwaited);
@@ -297,6 +300,7 @@ bool World::AwaitStopped(const char** why, uint64_t patience) {
     if (may_hold_ && HoldLate(&missing)) continue;
     if (waited >= patience && patience < kPatienceWithTheDeaf) {
       *why = kNotInTime;
+      missing_ = tid;
       return false;
     }
     if (watched != tid) cpu_before = clock::ThreadCpu(watched = tid);
@@ -323,7 +327,7 @@ bool World::AwaitStopped(const char** why, uint64_t patience) {
 bool World::Fail(const char** why, const char* what) {
   if (*why == nullptr) *why = what;
   late_before_ = g_late.load(std::memory_order_relaxed);
-  g_awaits.store(true, std::memory_order_relaxed);
+  g_awaited.store(missing_, std::memory_order_relaxed);
   Start();
   return false;
 }
@@ -331,10 +335,11 @@ bool World::Fail(const char** why, const char* what) {
 bool World::Stop(const char** why, uint64_t patience) {
   *why = nullptr;
   self_ = process::ThreadId();
+  missing_ = 0;
   may_hold_ = false;
   g_threads.Clear();
   g_epoch.fetch_add(1, std::memory_order_seq_cst);  // pairs with: the acquires in the handlers
-  if (g_awaits.exchange(false, std::memory_order_relaxed)) FutexWake(&g_epoch, INT32_MAX);
+  if (g_awaited.exchange(0, std::memory_order_relaxed) != 0) FutexWake(&g_epoch, INT32_MAX);
   // While there is one thread, nobody else can make a second one: no handler is installed.
   if (!OwnThread::IsHere() && process::ThreadCount() == 1) return true;
   Unstoppable::park.store(ParkHere, std::memory_order_relaxed);
@@ -365,7 +370,7 @@ void World::Start() {
 
 void World::Rest(uint64_t nanoseconds) {
   const uint64_t until = clock::Now() + nanoseconds;
-  const bool awaits = g_awaits.load(std::memory_order_relaxed);
+  const bool awaits = g_awaited.load(std::memory_order_relaxed) != 0;
   for (uint64_t now; (now = clock::Now()) < until;) {
     const uint32_t late = g_late.load(std::memory_order_relaxed);
     if (awaits && late != late_before_) {
@@ -379,7 +384,7 @@ void World::Rest(uint64_t nanoseconds) {
 }
 
 void World::AfterForkInChild() {
-  g_awaits.store(false, std::memory_order_relaxed);
+  g_awaited.store(0, std::memory_order_relaxed);
   leader_ended_ = false;
   g_threads.Clear();
   uint32_t epoch = g_epoch.load(std::memory_order_relaxed);

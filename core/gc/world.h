@@ -67,6 +67,7 @@ class World {
   int self_ = 0;
   bool may_hold_ = false;
   bool leader_ended_ = false;
+  int missing_ = 0;           // a thread that this stop has not waited for
   uint32_t late_before_ = 0;  // who had come too late when the last stop failed
   uintptr_t trampoline_ = 0;
 };
