@@ -24,6 +24,8 @@ class OwnThread {
   bool Start(void (*fn)(void* data), void* data, Range memory, bool shares);
   // Waits until it has ended. Not to be called by a thread that it may be waiting for.
   void Join();
+  // The kernel's number of the thread; 0 when none runs.
+  int number() const { return static_cast<int>(tid_.load(std::memory_order_relaxed)); }
   bool running() const { return tid_.load(std::memory_order_relaxed) != 0; }
 
   // Threads from now on can write to the standard error, and keep it open as long as they run.

@@ -21,6 +21,12 @@ TagPage* g_tag = nullptr;
 bool g_marked = false;
 bool g_forked = false;
 
+// Where the calling thread may run, of up to 1024 processors; nowhere where the kernel has more.
+struct Affinity {
+  uint64_t mask[16] = {};
+  int size = static_cast<int>(Syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask));  // bytes
+};
+
 }  // namespace
 
 int Pid() { return static_cast<int>(Syscall(SYS_getpid)); }
@@ -33,11 +39,28 @@ size_t AddressSpaceLimit() {
 }
 
 unsigned Processors() {
-  uint64_t mask[16];
-  const long n = Syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+  Affinity affinity;
   unsigned count = 0;
-  for (long i = 0; i < n / 8; ++i) count += static_cast<unsigned>(__builtin_popcountll(mask[i]));
-  return count == 0 ? 1 : count;
+  for (const uint64_t word : affinity.mask)
+    count += static_cast<unsigned>(__builtin_popcountll(word));
+  return Max(count, 1u);
+}
+
+int Processor() {
+  unsigned processor = 0;
+  if (Syscall(SYS_getcpu, &processor, nullptr, nullptr) != 0) return -1;
+  return static_cast<int>(processor);
+}
+
+void KeepOff(int tid, int processor) {
+  Affinity affinity;
+  if (processor < 0 || processor >= affinity.size * 8) return;
+  affinity.mask[processor / 64] &= ~(uint64_t{1} << processor % 64);
+  for (const uint64_t word : affinity.mask) {
+    if (word == 0) continue;
+    Syscall(SYS_sched_setaffinity, tid, affinity.size, affinity.mask);
+    return;
+  }
 }
 
 uint64_t PageFaults() {

@@ -36,6 +36,12 @@ size_t AddressSpaceLimit();
 // Processors that the calling thread may run on; at least 1.
 unsigned Processors();
 
+// The calling thread's processor at this moment; -1 when unknown.
+int Processor();
+// From here on a thread of the process, which may run where the caller may, stays off this one
+// processor; unless there is no other. For as long as it lives, or until it is told so anew.
+void KeepOff(int tid, int processor);
+
 // True when the process runs with other rights than its caller's (setuid, file capabilities).
 bool IsPrivileged();
 

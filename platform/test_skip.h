@@ -42,6 +42,8 @@ namespace gcm {
   X(arm_first)   /* pages are armed when all that was found is marked, not before */        \
   X(pass)        /* what was marked before it was armed is not scanned again */             \
   X(selective)   /* all that is in use is watched, in a small heap, too */                  \
+  X(beside)      /* what grows is marked in one stop */                                     \
+  X(stop_arms)   /* what such a stop has marked is armed when all run again */              \
   X(armed_again) /* pages that were armed before are so once more, whatever was written */  \
   X(track)       /* the dirty source tracks nothing */                                      \
   X(black)       /* what is handed out during a sweep is not marked before */               \

@@ -235,6 +235,9 @@ Cycle::Plan Collector::PlanFor(const char* reason) const {
   const bool grown = reason[0] == 'g' || reason[0] == 'e' || reason[0] == 's';
   plan.minor = plan.keeps = grown;
   plan.interval = clock::Now() - last_cycle_.load(std::memory_order_relaxed);
+  plan.stop = grown && Skips(Skip::beside);
+  plan.stop |= grown && o.dirty == DirtySource::kAuto && o.workers != 0 && !o.checkmark &&
+               stop_choice_.Stops(heap().pages().in_use_pages() * kPageSize, plan.interval);
   return plan;
 }
 
@@ -261,6 +264,7 @@ bool Collector::StartBeside(const char* reason) {
                                                    : Min(pacer_.goal(), 2 * in_use + kMostGrowth);
   ceiling_.store(most, std::memory_order_relaxed);
   pace_.store(Cycle::kFree, std::memory_order_relaxed);
+  waited_.store(0, std::memory_order_relaxed);
   heap().SetTrigger(most);
   heap().SetTakenTrigger(UINT64_MAX);
   if (CallWatch()) return true;
@@ -319,9 +323,9 @@ bool Collector::RunHere(const char* reason) {
   JoinLeader();
   Cycle::Plan plan = PlanFor(reason);
   plan.helpers = 0;
-  plan.concurrent = plan.concurrent && options().workers == 0 &&
-                    descriptor::HasRoomFor(kDescriptorsBeside);
-  plan.minor = plan.keeps = false;  // nobody would watch
+  plan.concurrent =
+      plan.concurrent && options().workers == 0 && descriptor::HasRoomFor(kDescriptorsBeside);
+  plan.minor = plan.keeps = plan.stop = false;  // nobody would watch
   cycle_.Begin(plan);
   if (!cycle_.concurrent()) return GoOnHere(UINT64_MAX);
   heap().SetTrigger(0);  // every refill takes its part
@@ -370,11 +374,16 @@ void Collector::Finish(bool done) {
   const uint64_t taken = heap().taken() - taken_before_ - record.taken;
   if (cycle_.concurrent() && !cycle_.at_once())
     record.taken = Max(record.taken, Pacer::Extrapolate(taken, before, record.mark));
+  if (done && OwnThread::IsHere() && !record.minor)
+    stop_choice_.Finished(
+        {cycle_.in_one_stop(), record.heap_before, cycle_.stop_time(),
+         waited_.load(std::memory_order_relaxed) / Max<uint64_t>(record.threads, 1), before});
   pacer_.Finished({record.heap_before, record.heap_after, record.heap_marked, record.roots_bytes,
                    record.cpu, counts && done, record.reclaimed_bytes, record.taken,
                    end - last_cycle_.load(std::memory_order_relaxed),
                    heap().freed_bytes() >= heap().taken() / kMuchFreed, record.minor,
-                   cycle_.at_once(), cycle_.MinorIsDue()});
+                   cycle_.at_once(),
+                   cycle_.MinorIsDue() || stop_choice_.WouldStop(record.heap_before)});
   record.heap_goal = pacer_.goal();
   taken_before_ = heap().taken();
   SetTriggers();

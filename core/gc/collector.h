@@ -11,6 +11,7 @@
 
 #include "core/gc/cycle.h"
 #include "core/gc/pacer.h"
+#include "core/gc/stop_choice.h"
 #include "platform/mutex.h"
 
 namespace gcm {
@@ -85,6 +86,7 @@ class Collector {
   enum class End : uint8_t { kDone, kGivenUp, kForked };
   End AwaitEnd(uint32_t seen);
   void Throttle();
+  void AwaitMemory();
   void Hold();
   void AwaitPace();
   void SetPace(Cycle::Pace pace);
@@ -105,6 +107,7 @@ class Collector {
   std::atomic<bool> started_{false};
   bool off_for_good_ = false;  // a library hides blocks
   Pacer pacer_;
+  StopChoice stop_choice_;
   Cycle cycle_;
   OwnThread leader_;
   Range leader_memory_{};
@@ -120,6 +123,7 @@ class Collector {
   std::atomic<uint32_t> pace_{Cycle::kFree};   // Cycle::Pace
   std::atomic<uint64_t> longest_hold_{0};      // nanoseconds
   std::atomic<uint32_t> throttled_{0};         // threads that wait so
+  std::atomic<uint64_t> waited_{0};            // nanoseconds, all together, during this cycle
   // What a thread asks of the leader, and waits for.
   enum Asked : uint32_t { kNothing, kMove, kBusy, kMoved, kNotMoved };
   Mutex move_lock_;

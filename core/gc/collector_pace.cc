@@ -18,7 +18,16 @@ constexpr uint64_t kLongestHold = 4 * clock::kMillisecond;
 
 // The program allocates, or writes, faster than it is collected: it waits a little.
 void Collector::Throttle() {
-  if (pace_.load(std::memory_order_relaxed) == Cycle::kHeld) return Hold();
+  const uint64_t begin = clock::Now();
+  if (pace_.load(std::memory_order_relaxed) == Cycle::kHeld) {
+    Hold();
+  } else {
+    AwaitMemory();
+  }
+  waited_.fetch_add(clock::Now() - begin, std::memory_order_relaxed);
+}
+
+void Collector::AwaitMemory() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
   // The further it has run away, the longer: in the end until the cycle is over.

@@ -53,13 +53,17 @@ bool Cycle::Prepare() {
 
 void Cycle::Begin(const Plan& plan) {
   plan_ = plan;
+  one_stop_ = plan.stop && !(plan.minor && generations_.MinorIsDue());
+  plan_.concurrent = plan.concurrent && !one_stop_;
   why_ = nullptr;
   wait_until_ = 0;
   failures_ = slices_ = round_ = tries_ = 0;
-  outrun_ = held_ = false;
+  outrun_ = held_ = arms_early_ = early_ = selective_ = false;
   written_at_ = 0;
   fetch_time_ = 0;
-  if (generations_.keeps() && !plan_.concurrent) Leave(UINT64_MAX);
+  // What a stop has marked may be kept as well.
+  keeps_of_stop_ = one_stop_ && plan_.keeps && generations_.MayKeep();
+  if (generations_.keeps() && !plan_.concurrent && !one_stop_) Leave(UINT64_MAX);
   if (generations_.keeps() && !dirty_.StillWorks()) DropMarks();
   if (!generations_.keeps()) tracked_bytes_ = 0;
   record_ = {};
@@ -68,7 +72,7 @@ void Cycle::Begin(const Plan& plan) {
   record_.reason = plan.reason;
   record_.start = began_ - ledger().start_time();
   record_.heap_before = heap().pages().in_use_pages() * kPageSize;
-  if (plan_.concurrent) {
+  if (plan_.concurrent || keeps_of_stop_) {
     // The C library writes to blocks while it blocks all signals (when it makes a thread), and so
     // would end the process by a fault that nobody hears of.
     const DirtySource wanted =
@@ -76,19 +80,23 @@ void Cycle::Begin(const Plan& plan) {
     record_.dirty_source = dirty_.Start(wanted);
     if (options().dirty != DirtySource::kAuto && record_.dirty_source != options().dirty && tracks_)
       SayOtherSource();
-    plan_.concurrent = tracks_ = record_.dirty_source != DirtySource::kNone;
-    if (!plan_.concurrent) DropMarks();
+    tracks_ = record_.dirty_source != DirtySource::kNone;
+    plan_.concurrent = plan_.concurrent && tracks_;
+    if (!tracks_) DropMarks();
   }
+  selective_ = record_.dirty_source == DirtySource::kUffd &&
+               record_.heap_before <= kMostSelective && memory::PageSize() == kPageSize &&
+               !Skips(Skip::selective);
   minor_ = plan_.concurrent && plan_.minor && generations_.MinorIsDue();
   record_.minor = minor_;
-  record_.workers = plan_.concurrent ? plan_.workers : 0;
+  record_.workers = plan_.concurrent ? plan_.workers : one_stop_ ? plan_.helpers + 1 : 0;
   marking_.stride = options().align;
   marking_.offsets = marking_.offsets && minor_;
   marking_.stopped = marking_.notes = false;
   marking_.overflowed.store(false, std::memory_order_relaxed);
   marking_.protected_ranges.Clear();
   roots_->SetTracked(nullptr, nullptr, 0);
-  if (!plan_.concurrent) {
+  if (!plan_.concurrent && !one_stop_) {
     stage_ = Stage::kAtOnce;
     return;
   }
@@ -98,12 +106,14 @@ void Cycle::Begin(const Plan& plan) {
     markers_[i].Begin(&marking_, &pages_[i]);
   }
   pages_open_ = true;
-  heap().SetPagesMayMove(false);
-  selective_ = record_.dirty_source == DirtySource::kUffd &&
-               record_.heap_before <= kMostSelective && memory::PageSize() == kPageSize &&
-               !Skips(Skip::selective);
-  arms_early_ = early_ = !minor_ && dirty_.rearms() && ArmsEarly();
   piece_ = 0;
+  if (plan_.concurrent || keeps_of_stop_) heap().SetPagesMayMove(false);
+  if (one_stop_) {
+    if (keeps_of_stop_) TrackExtents();
+    stage_ = Stage::kOneStop;
+    return;
+  }
+  arms_early_ = early_ = !minor_ && dirty_.rearms() && ArmsEarly();
   if (minor_) {
     TrackExtents();
     marking_.notes = !Skips(Skip::notes);
@@ -123,6 +133,7 @@ void Cycle::Begin(const Plan& plan) {
 // What is born from here on is marked.
 void Cycle::BeginMarking() {
   marking_.notes = false;
+  mark_began_ = clock::Now();
   heap().SetPhase(Phase::kMarking);
   walk_.Begin();
   stage_ = Stage::kReset;
@@ -210,7 +221,10 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kMark:
       if (!Mark(deadline, workers)) break;
-      if (!minor_) mark_time_ = clock::Now() - began_;
+      if (!minor_) {
+        mark_time_ = clock::Now() - began_;
+        stop_time_ = (clock::Now() - mark_began_) * workers / team_.members();
+      }
       outrun_ = outruns_;
       piece_ = 0;
       stage_ = arms_early_ && !selective_ ? Stage::kArmLarge : Stage::kArm;
@@ -267,6 +281,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
     }
     case Stage::kSlices:
       return Slice(caller);
+    case Stage::kOneStop:
+      return InOneStop(caller);
     case Stage::kAtOnce:
       return AtOnce(caller);
     case Stage::kUntrack:

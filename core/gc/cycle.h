@@ -17,9 +17,11 @@
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep  piece by piece
+// Where the program waits for that longer than for a stop (stop_choice.h), all is marked in one.
 // A minor cycle (generations.h) keeps the mark bits; its first stop may be its last as well
 // (cycle_minor.cc). Instead of untrack there is age where the next cycle may be a minor one.
-// The other kind does it all in one stop. Nothing is reclaimed unless the last stop was complete.
+// The other kind does it all at once, in the program's own thread. Nothing is reclaimed unless the
+// last stop was complete.
 #pragma once
 
 #include "core/gc/checkmark.h"
@@ -37,6 +39,7 @@ class Cycle {
   struct Plan {
     const char* reason;
     bool concurrent;    // if the dirty source works
+    bool stop;          // all is marked in one stop, or in the first of a minor cycle
     unsigned workers;   // that mark while the program runs; at least 1
     unsigned helpers;   // threads to be made for that, and for the stops
     bool minor;         // if one is due
@@ -56,6 +59,9 @@ class Cycle {
   // What the last cycle that wanted to track found out; true before.
   bool TracksDirtyPages() const { return tracks_; }
   bool concurrent() const { return plan_.concurrent; }
+  bool in_one_stop() const { return one_stop_; }
+  // Nanoseconds: of that stop, or what it would have been.
+  uint64_t stop_time() const { return stop_time_; }
   bool active() const { return stage_ != Stage::kNone; }
   // Goes on for about `budget` nanoseconds, or until it is over. kWaits: not before wait_until().
   // The caller is outside of any section, and the only one. What it holds in registers is at
@@ -75,8 +81,8 @@ class Cycle {
   CycleRecord& record() { return record_; }
   // At the end, by the thread that led it.
   void End();
-  // A minor one that was over with its first stop.
-  bool at_once() const { return minor_ && !ages_armed_; }
+  // A minor one that was over with its first stop, or another that is done in one.
+  bool at_once() const { return one_stop_ || (minor_ && !ages_armed_); }
   // Whether the next one may be a minor one.
   bool MinorIsDue() const { return generations_.MinorIsDue(); }
   // Behind a cycle: its marks are kept, and its pages tracked, by the thread that led it, for so
@@ -102,6 +108,7 @@ class Cycle {
     kArmLarge,
     kRounds,
     kSlices,
+    kOneStop,
     kAtOnce,
     kUntrack,
     kAge,
@@ -158,6 +165,9 @@ class Cycle {
   Outcome Slice(RootScanner::Caller caller);
   bool Complete(RootScanner::Caller caller, bool at_once);
   void Verify(RootScanner::Caller caller);
+  bool MarkAll(RootScanner::Caller caller);
+  void ArmFull();
+  Outcome InOneStop(RootScanner::Caller caller);
   Outcome AtOnce(RootScanner::Caller caller);
   bool AllAtOnce(RootScanner::Caller caller);
   void StopMarking();
@@ -192,15 +202,18 @@ class Cycle {
   uint64_t written_at_ = 0;
   Generations generations_;
   bool minor_ = false;
-  size_t changes_ = 0;       // of the tracking, by Age
-  unsigned tries_ = 0;       // stops in which a minor cycle could have ended
-  bool ages_armed_ = false;  // pages were armed during this cycle
-  uint64_t last_roots_ = 0;  // bytes
-  bool selective_ = false;   // what it watches (cycle_arm.cc)
-  bool arms_early_ = false;  // something is armed before anything is marked
-  bool early_ = false;       // and that is not done yet
-  uint64_t armed_ = 0;       // when
-  uint64_t mark_time_ = 0;   // nanoseconds, of the last cycle until all it found was marked
+  size_t changes_ = 0;  // of the tracking, by Age
+  unsigned tries_ = 0;  // stops in which a minor cycle could have ended
+  bool one_stop_ = false;
+  bool ages_armed_ = false;     // pages were armed during this cycle
+  bool keeps_of_stop_ = false;  // what is marked in one stop may be kept
+  uint64_t last_roots_ = 0;     // bytes
+  bool selective_ = false;      // what it watches (cycle_arm.cc)
+  bool arms_early_ = false;     // something is armed before anything is marked
+  bool early_ = false;          // and that is not done yet
+  uint64_t armed_ = 0;          // when
+  uint64_t mark_time_ = 0;      // nanoseconds, of the last cycle until all it found was marked
+  uint64_t stop_time_ = 0, mark_began_ = 0;
   uint64_t written_per_ms_ = UINT64_MAX;  // pages, after arming; UINT64_MAX: not known yet
   bool tracks_ = true;
   bool hurry_ = false;

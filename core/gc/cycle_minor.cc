@@ -36,7 +36,8 @@ bool Cycle::WouldKeep(bool at_once) {
   return generations_.Marked({minor_, at_once, record_.heap_marked, in_use,
                               written - Min(written, record_.taken), clock::Now() - began_,
                               plan_.interval}) &&
-         plan_.concurrent && plan_.keeps && dirty_.source() == DirtySource::kUffd;
+         (one_stop_ ? keeps_of_stop_ && selective_ : plan_.concurrent && plan_.keeps) &&
+         dirty_.source() == DirtySource::kUffd;
 }
 
 void Cycle::DropMarks() {
@@ -47,7 +48,7 @@ void Cycle::DropMarks() {
 
 // With the world stopped: whether everything that is reached is marked.
 bool Cycle::CompleteMinor(RootScanner::Caller caller) {
-  const uint64_t deadline = stopped_at_ + kMinorStop;
+  const uint64_t deadline = plan_.stop ? UINT64_MAX : stopped_at_ + kMinorStop;
   marking_.protected_ranges.Clear();
   if (!LookAtThreads(caller)) {
     why_ = "there is no memory";
@@ -98,6 +99,7 @@ bool Cycle::Age(uint64_t deadline) {
   if (Skips(Skip::promoted)) clock::Sleep(clock::kMillisecond);
   const Armed armed = ages_armed_ && !selective_ ? Armed::kAll
                       : minor_                   ? Armed::kKept
+                      : one_stop_                ? Armed::kKeptOfAll
                                                  : Armed::kNoted;
   SpanWalk::Aged aged[kAgedAtOnce];
   for (bool over = false; !over;) {
@@ -120,7 +122,7 @@ bool Cycle::Age(uint64_t deadline) {
     }
     if (!over && clock::Now() >= deadline) return false;
   }
-  if (ages_armed_) generations_.Accept();
+  if (ages_armed_ || one_stop_) generations_.Accept();
   UntrackLarge();
   return true;
 }

@@ -27,6 +27,7 @@ constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
 constexpr unsigned kDescriptors = 4;
+constexpr size_t kRunsAtOnce = 64;
 constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
 constexpr unsigned kMostWaitDoublings = 8;
 // With threads that do not stop at once. They tell when they could: only an attempt after so long
@@ -171,6 +172,41 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   return Outcome::kGoesOn;
 }
 
+// With the world stopped, and nothing marked before.
+bool Cycle::MarkAll(RootScanner::Caller caller) {
+  heap().SetPhase(Phase::kMarking);
+  walk_.Begin();
+  Reset(UINT64_MAX);
+  return Complete(caller, true);
+}
+
+// With the world stopped, and all marked: what is old is watched from here on.
+void Cycle::ArmFull() {
+  Range runs[kRunsAtOnce];
+  walk_.Begin();
+  for (bool over = false; !over;) {
+    const size_t count = walk_.ArmSome(SpanWalk::Arming::kEarly, runs, kRunsAtOnce, &over);
+    for (size_t i = 0; i < count; ++i) dirty_.Arm(runs[i]);
+  }
+  walk_.Begin();
+}
+
+Cycle::Outcome Cycle::InOneStop(RootScanner::Caller caller) {
+  team_.Alert();
+  if (!Stop()) return StopFailed();
+  const bool done = MarkAll(caller);
+  if (done) TurnToSweeping(false);
+  const bool arms = done && stage_ == Stage::kAge;
+  if (arms && !Skips(Skip::stop_arms)) ArmFull();
+  stop_time_ = clock::Now() - stopped_at_;
+  Start();
+  if (arms && Skips(Skip::stop_arms)) {
+    clock::Sleep(2 * clock::kMillisecond);
+    ArmFull();
+  }
+  return done ? Outcome::kGoesOn : GiveUp(why_);
+}
+
 // The world stays stopped until End: what is written of the cycle is written while nobody counts
 // descriptors, and what is planned before anybody allocates again.
 Cycle::Outcome Cycle::AtOnce(RootScanner::Caller caller) {
@@ -204,10 +240,7 @@ bool Cycle::AllAtOnce(RootScanner::Caller caller) {
   new (&pages_[0]) PageMap();
   markers_[0].Begin(&marking_, &pages_[0]);
   pages_open_ = true;
-  heap().SetPhase(Phase::kMarking);
-  walk_.Begin();
-  Reset(UINT64_MAX);
-  const bool done = Complete(caller, true);
+  const bool done = MarkAll(caller);
   if (done) {
     TurnToSweeping(false);
     const uint64_t begin = clock::Now();

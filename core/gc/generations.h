@@ -31,6 +31,8 @@ class Generations {
   void Refuse();
   void Accept() { refusals_ = 0; }
   bool keeps() const { return keeps_; }
+  // Whether Marked may come to keep the marks of the next full cycle.
+  bool MayKeep() const { return skips_ <= 2; }
   // Whether the next cycle may be a minor one.
   bool MinorIsDue() const { return minor_is_due_; }
   // Bytes of blocks that are marked: live, or believed to be until the next full cycle.

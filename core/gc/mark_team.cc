@@ -3,6 +3,7 @@
 #include "core/base/metadata.h"
 #include "core/heap/thread_cache.h"
 #include "platform/mutex.h"
+#include "platform/process.h"
 #include "platform/processor.h"
 
 namespace gcm {
@@ -16,6 +17,7 @@ constexpr unsigned kSpins = 2000;
 
 void MarkTeam::Start(unsigned helpers) {
   ending_.store(false, std::memory_order_relaxed);
+  leaders_ = -1;
   for (helpers_ = 0; helpers_ < Min(helpers, kMost - 2); ++helpers_) {
     Helper& h = helper_[helpers_];
     if (h.memory.size() == 0) {
@@ -64,9 +66,19 @@ void MarkTeam::Help(void* data) {
   }
 }
 
+// The kernel may wake a helper behind the leader, on the same processor, and have them take turns
+// for milliseconds: the one that the program has left a moment ago is idle only now.
+void MarkTeam::SpreadOut() {
+  const int here = process::Processor();
+  if (here == leaders_) return;
+  leaders_ = here;
+  for (unsigned i = 0; i < helpers_; ++i) process::KeepOff(helper_[i].thread.number(), here);
+}
+
 void MarkTeam::Run(void (*job)(void*, unsigned), void* data, unsigned members) {
   members = Min(members, helpers_ + 1);
   if (members > 1) {
+    SpreadOut();
     job_ = job;
     data_ = data;
     busy_.store(members - 1, std::memory_order_relaxed);
@@ -87,6 +99,7 @@ void MarkTeam::Run(void (*job)(void*, unsigned), void* data, unsigned members) {
 
 void MarkTeam::Alert() {
   if (helpers_ == 0) return;
+  SpreadOut();
   const uint32_t last = call_.load(std::memory_order_relaxed);
   call_.store(RoundDown(last, kMost) + kMost + 1, std::memory_order_release);  // pairs with: Help
   FutexWake(&call_, INT32_MAX);

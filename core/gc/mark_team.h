@@ -31,9 +31,11 @@ class MarkTeam {
     OwnThread thread;
   };
   static void Help(void* helper);
+  void SpreadOut();
 
   Helper helper_[kMost - 2] = {};
   unsigned helpers_ = 0;
+  int leaders_ = -1;               // the processor that helpers stay off
   std::atomic<uint32_t> call_{0};  // a number times kMost, and who is called: the first so many
   std::atomic<uint32_t> busy_{0};
   std::atomic<bool> ending_{false};

@@ -299,6 +299,9 @@ uintptr_t Marker::ScanDirty(uintptr_t lo, uintptr_t hi) {
 
 void Marker::ShareSurplus() {
   if (!marking_->shared.IsWanted()) return;
+  // What is on the way is to be split with the rest.
+  while (first_run_ != last_run_) ScanOldestRun();
+  SettleAll();
   Segment* spare = stack_.Spare(&marking_->pool);
   if (spare == nullptr) spare = queue_.Spare(&marking_->pool);
   if (spare != nullptr) marking_->shared.Share(spare);

@@ -11,6 +11,7 @@ namespace {
 
 // Fewer are done before somebody else is awake.
 constexpr uint32_t kWorthSharing = 16;
+constexpr unsigned kShift = 12;  // of addresses that are added up
 
 // The first half of what a segment holds, in one of its own.
 Segment* Halve(Segment* segment, SegmentPool* pool) {
@@ -187,11 +188,25 @@ void WorkQueue::Clear(SegmentPool* pool) {
 }
 
 Segment* WorkQueue::Spare(SegmentPool* pool) {
-  if (head_ == nullptr || head_->next == nullptr) return Halve(head_, pool);
-  Segment* segment = head_;
-  head_ = segment->next;
-  segment->next = nullptr;
-  return segment;
+  uint64_t count = 0, sum = 0;
+  for (const Segment* s = head_; s != nullptr; s = s->next) {
+    for (uint32_t i = s->first; i < s->end; ++i, ++count) sum += s->entries[i] >> kShift;
+  }
+  if (count < kWorthSharing) return nullptr;
+  const uintptr_t mean = (sum / count) << kShift;
+  Segment* upper = pool->Take();
+  if (upper == nullptr) return nullptr;
+  for (Segment* s = head_; s != nullptr && upper->end != Segment::kEntries; s = s->next) {
+    uint32_t kept = s->first;
+    for (uint32_t i = s->first; i < s->end; ++i) {
+      const bool goes = s->entries[i] > mean && upper->end != Segment::kEntries;
+      (goes ? upper->entries[upper->end++] : s->entries[kept++]) = s->entries[i];
+    }
+    s->end = kept;
+  }
+  if (upper->end != 0) return upper;
+  pool->Give(upper);
+  return nullptr;
 }
 
 bool WorkStack::Push(uintptr_t entry, SegmentPool* pool) {

@@ -49,7 +49,9 @@ class SharedWork {
   void Begin(unsigned markers);
   // For one who has more than he needs.
   void Share(Segment* segment);
-  bool IsWanted() const { return idle_.load(std::memory_order_relaxed) != 0; }
+  bool IsWanted() const {
+    return idle_.load(std::memory_order_relaxed) > count_.load(std::memory_order_relaxed);
+  }
   // Waits for a segment. nullptr: all are idle, or the run was ended.
   Segment* Await();
   // A segment if there is one.
@@ -82,7 +84,8 @@ class WorkQueue {
   uintptr_t Next() const {
     return head_ != nullptr && head_->first != head_->end ? head_->entries[head_->first] : 0;
   }
-  // A segment that can be spared, or half of the only one; nullptr: too little is left.
+  // The upper half of it by address, as far as a segment holds: two markers that work in the same
+  // spans take their mark bits from each other. nullptr: too little is left.
   Segment* Spare(SegmentPool* pool);
   void Clear(SegmentPool* pool);
   bool empty() const { return head_ == nullptr || (head_ == tail_ && head_->first == head_->end); }

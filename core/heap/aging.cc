@@ -72,7 +72,8 @@ Aging Heap::Age(Span* span, Armed armed) {
   const SpanArming arming = span->arming.load(std::memory_order_relaxed);
   span->arming.store(SpanArming::kNone, std::memory_order_relaxed);
   if (span->large()) {
-    const bool some = armed == Armed::kAll || arming != SpanArming::kNone;
+    const bool some =
+        armed == Armed::kAll || armed == Armed::kKeptOfAll || arming != SpanArming::kNone;
     return some && !HasMarks(span) ? Aging::kDisarm : Aging::kNone;
   }
   bool any;
@@ -82,7 +83,7 @@ Aging Heap::Age(Span* span, Armed armed) {
   for (uintptr_t page = span->start; page < span->end(); page += kPageSize)
     before |= tables.Info(page).load(std::memory_order_relaxed) & kFlags;
   const bool all = armed == Armed::kAll || AllArmed(arming) ||
-                   (armed == Armed::kKept &&
+                   ((armed == Armed::kKept || armed == Armed::kKeptOfAll) &&
                     (before & (PageInfo::kArmed | PageInfo::kWritten)) == PageInfo::kArmed);
   const bool some = all || arming == SpanArming::kSome;
   const bool full = IsFull(span, marked);

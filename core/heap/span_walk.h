@@ -10,7 +10,8 @@ namespace gcm {
 enum class Armed : uint8_t {
   kAll,
   kNoted,  // those of which Span::arming says so
-  kKept    // those, and what an earlier cycle has left armed
+  kKept,   // those, and what an earlier cycle has left armed of spans that hold small blocks
+  kKeptOfAll
 };
 // What is to be done with a span's pages then.
 enum class Aging : uint8_t { kNone, kArm, kDisarm };
