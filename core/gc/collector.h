@@ -70,6 +70,8 @@ class Collector {
   bool RunHere(const char* reason);
   bool StartBeside(const char* reason);
   bool GoOnHere(uint64_t budget);
+  // A cycle in calls of malloc: half of the time at most.
+  static constexpr uint64_t kSliceHere = 300 * clock::kMicrosecond;
   static void OnOwnStack(void* self, uintptr_t sp);
   static void Lead(void* self);
   void LeadToEnd();

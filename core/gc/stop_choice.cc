@@ -6,8 +6,9 @@
 namespace gcm {
 namespace {
 
-constexpr uint64_t kLongestStop = 16 * clock::kMillisecond;
-constexpr uint64_t kSlower = 2;  // it allocates so many times as slowly
+constexpr uint64_t kLongestStop = 24 * clock::kMillisecond;
+constexpr uint64_t kMuchGrown = 2;  // most of the growth is garbage, mostly
+constexpr uint64_t kSlower = 2;     // it allocates so many times as slowly
 constexpr unsigned kMostStops = 64;
 
 }  // namespace
@@ -25,7 +26,8 @@ void StopChoice::Finished(const Cycle& cycle) {
 }
 
 bool StopChoice::Stops(uint64_t heap, uint64_t interval) const {
-  const uint64_t stop = Pacer::Extrapolate(marking_, heap_, heap);
+  const bool grown = heap > heap_ * kMuchGrown;
+  const uint64_t stop = grown ? Pacer::Extrapolate(marking_, heap_, heap) : marking_;
   return waited_ != 0 && stop <= Min(waited_, kLongestStop) && interval <= interval_ * kSlower;
 }
 

@@ -21,10 +21,8 @@ class StopChoice {
   };
   // A full cycle is over that was led by a thread of our own.
   void Finished(const Cycle& cycle);
-  // For a heap of so many bytes, so many nanoseconds after the last one.
+  // With so many bytes in use, so many nanoseconds after the last cycle.
   bool Stops(uint64_t heap, uint64_t interval) const;
-  // The same, for what the heap is then, if the program goes on as it did.
-  bool WouldStop(uint64_t heap) const { return Stops(heap, 0); }
 
  private:
   uint64_t marking_ = 0, heap_ = 0;     // what is known of the last one that marked all

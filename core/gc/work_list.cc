@@ -11,7 +11,6 @@ namespace {
 
 // Fewer are done before somebody else is awake.
 constexpr uint32_t kWorthSharing = 16;
-constexpr unsigned kShift = 12;  // of addresses that are added up
 
 // The first half of what a segment holds, in one of its own.
 Segment* Halve(Segment* segment, SegmentPool* pool) {
@@ -188,12 +187,13 @@ void WorkQueue::Clear(SegmentPool* pool) {
 }
 
 Segment* WorkQueue::Spare(SegmentPool* pool) {
-  uint64_t count = 0, sum = 0;
+  uint64_t count = 0;
+  double sum = 0;
   for (const Segment* s = head_; s != nullptr; s = s->next) {
-    for (uint32_t i = s->first; i < s->end; ++i, ++count) sum += s->entries[i] >> kShift;
+    for (uint32_t i = s->first; i < s->end; ++i, ++count) sum += static_cast<double>(s->entries[i]);
   }
   if (count < kWorthSharing) return nullptr;
-  const uintptr_t mean = (sum / count) << kShift;
+  const auto mean = static_cast<uintptr_t>(sum / static_cast<double>(count));
   Segment* upper = pool->Take();
   if (upper == nullptr) return nullptr;
   for (Segment* s = head_; s != nullptr && upper->end != Segment::kEntries; s = s->next) {

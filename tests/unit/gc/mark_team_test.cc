@@ -46,6 +46,29 @@ TEST(MarkTeam, TheLeaderIsEnough) {
   for (unsigned i = 1; i < MarkTeam::kMost; ++i) EXPECT_EQ(calls.by[i].load(), 0u);
 }
 
+// Woken behind the leader, on the same processor, a helper would wait until its turn comes.
+TEST(MarkTeam, HelpersStayOffTheLeadersProcessor) {
+  SKIP_UNDER_SANITIZERS();
+  if (process::Processors() < 2) GTEST_SKIP() << "there is only one";
+  struct Places {
+    std::atomic<int> at[2] = {};
+    static void Note(void* data, unsigned member) {
+      static_cast<Places*>(data)->at[member].store(process::Processor());
+    }
+  } places;
+  MarkTeam team;
+  team.Start(1);
+  ASSERT_EQ(team.members(), 2u);
+  int apart = 0;
+  constexpr int kRuns = 50;
+  for (int i = 0; i < kRuns; ++i) {
+    team.Run(Places::Note, &places, 2);
+    apart += places.at[0].load() != places.at[1].load();
+  }
+  EXPECT_GE(apart, kRuns * 3 / 4) << "the leader itself is moved now and then";
+  team.Stop();
+}
+
 TEST(MarkTeam, AllMembersWorkSideBySide) {
   SKIP_UNDER_SANITIZERS();
   MarkTeam team;
