@@ -15,8 +15,9 @@ namespace {
 
 // The last stop is tried when no more than this was written during a round.
 constexpr uint64_t kFewPages = 512;
-// What writes so much during a round, or as much as during the one before, outruns it.
-constexpr uint64_t kManyPages = 16384;
+// What writes so much during a round, or as much as during the one before, outruns it; in a small
+// heap a part of that.
+constexpr uint64_t kManyPages = 16384, kManyOfHeap = 8;
 constexpr unsigned kMostRounds = 10;
 constexpr unsigned kMostHeldRounds = 3;
 constexpr unsigned kMostAwaited = 4;
@@ -261,17 +262,18 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       const uint64_t armed_for = clock::Now() - armed_;
       if (!Round(UINT64_MAX, workers, &complete)) break;
       ++round_;
+      const uint64_t many = Min(kManyPages, heap().pages().in_use_pages() / kManyOfHeap);
       if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
-          (outrun_ && round_pages_ > Max(kManyPages / 4, last_round_pages_ / 4 * 3))) {
+          (outrun_ && round_pages_ > Max(many / 4, last_round_pages_ / 4 * 3))) {
         // Where nobody writes any more, the stop need not look for what was written.
         if (held_ && (Writes() == written_at_ || ++held_rounds_ == kMostHeldRounds))
           stage_ = Stage::kSlices;
         held_ = true;
-      } else if (round_pages_ > Min(kManyPages, last_round_pages_ / 2)) {
+      } else if (round_pages_ > Min(many, last_round_pages_ / 2)) {
         outrun_ = true;
       }
       if (round_ == 1) {
-        outruns_ = round_pages_ > kManyPages / 2;
+        outruns_ = round_pages_ > many / 2;
         written_per_ms_ =
             (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
       }

@@ -21,6 +21,8 @@ constexpr unsigned kSlicesHeld = 3;
 // After each so many in vain the longest is twice as long: a program that writes faster than a
 // slice scans must not be stopped without end.
 constexpr unsigned kSlicesInVain = 64, kMostDoublings = 6;
+// In a small heap all of them together must not take longer than one that clears all.
+constexpr unsigned kSlicesInVainSmall = 3, kMostDoublingsSmall = 4;
 constexpr unsigned kSlicesPerShare = 4, kLeastShare = 4;
 constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 // Behind so many the world stays stopped until all is done: something defeats slicing.
@@ -157,8 +159,10 @@ Cycle::Outcome Cycle::Slice(RootScanner::Caller caller) {
   Start();
   held_ = held_ && slices_ < kSlicesHeld;
   if (why_ != nullptr) return GiveUp(why_);
-  slice_ = Min(slice_ + slice_ / kSliceGrowth,
-               kLongestSlice << Min(slices_ / kSlicesInVain, kMostDoublings));
+  const unsigned doublings = selective_ ? Min(slices_ / kSlicesInVainSmall, kMostDoublingsSmall)
+                                        : Min(slices_ / kSlicesInVain, kMostDoublings);
+  slice_ =
+      Min(Max(slice_ + slice_ / kSliceGrowth, kSlice << doublings), kLongestSlice << doublings);
   // The program gets as much time as it was held up, and then less and less: it must not write more
   // than a slice can scan. Marking goes on meanwhile, without helpers: to wake them takes longer.
   const uint64_t now = clock::Now();
