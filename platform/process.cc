@@ -2,6 +2,7 @@
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "platform/memory.h"
@@ -53,6 +54,7 @@ int Processor() {
 }
 
 void KeepOff(int tid, int processor) {
+  if (Syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) != 0) return;
   Affinity affinity;
   if (processor < 0 || processor >= affinity.size * 8) return;
   affinity.mask[processor / 64] &= ~(uint64_t{1} << processor % 64);

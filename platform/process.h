@@ -39,7 +39,8 @@ unsigned Processors();
 // The calling thread's processor at this moment; -1 when unknown.
 int Processor();
 // From here on a thread of the process, which may run where the caller may, stays off this one
-// processor; unless there is no other. For as long as it lives, or until it is told so anew.
+// processor; unless there is no other. For as long as it lives, or until it is told so anew. Does
+// nothing where system calls are filtered: services are often denied this one, by death.
 void KeepOff(int tid, int processor);
 
 // True when the process runs with other rights than its caller's (setuid, file capabilities).
