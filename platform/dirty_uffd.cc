@@ -29,9 +29,11 @@ constexpr size_t kChanged = 4 * kMiB;
 // As much is asked at once. Where one mapping is not tracked, all that is mapped in it counts as
 // written when it is re-armed.
 constexpr size_t kAsked = 64 * kMiB;
-// So much is looked at closely behind a page that may have been written; twice as much each time
-// that the next one follows at once.
-constexpr size_t kNear = 256 * kKiB;
+// What is looked at closely, and protected, behind a page that may have been written, ends here at
+// the latest: the kernel has the processors forget each such part that it changes anything in, once
+// a call, and where a virtual machine's monitor keeps page tables of its own, that costs as much as
+// a look at ten thousand pages.
+constexpr size_t kFlushed = 2 * kMiB;
 // Of a scan's answers, on the stack.
 constexpr size_t kBatch = 256;
 
@@ -232,13 +234,15 @@ uintptr_t Fetch(const Tracker& tracker, Range range, bool rearm, dirty::Visit fn
   Region regions[kBatch];
   Pieces pieces(range, kAsked);
   for (Range piece; pieces.Next(&piece);) {
-    size_t near = kNear;
     while (piece.lo < piece.hi) {
-      const uintptr_t first = FirstUnprotected(tracker.pagemap, piece);
-      if (first >= piece.hi) break;
-      near = first == piece.lo ? 2 * near : kNear;
-      piece.lo = first;
-      Argument scan = ScanOf({first, Min<uintptr_t>(piece.hi, first + near)}, regions, kBatch);
+      Range part = piece;
+      if (rearm) {
+        part.lo = FirstUnprotected(tracker.pagemap, piece);
+        if (part.lo >= piece.hi) break;
+        piece.lo = part.lo;
+        part.hi = Min<uintptr_t>(piece.hi, RoundDown(part.lo, kFlushed) + kFlushed);
+      }
+      Argument scan = ScanOf(part, regions, kBatch);
       long n = ScanWritten(tracker.pagemap, &scan, rearm ? pagemap_scan::kProtect : 0);
       if (n < 0 && !rearm) n = ScanWrittenOrUntracked(tracker.pagemap, &scan);
       if (n < 0 || scan.walk_end <= piece.lo) {

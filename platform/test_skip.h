@@ -45,6 +45,8 @@ namespace gcm {
   X(beside)      /* what grows is marked in one stop */                                     \
   X(stop_arms)   /* what such a stop has marked is armed when all run again */              \
   X(armed_again) /* pages that were armed before are so once more, whatever was written */  \
+  X(trial)       /* no stop comes before the slices */                                      \
+  X(trial_left)  /* what there was no time for in it counts as scanned */                   \
   X(track)       /* the dirty source tracks nothing */                                      \
   X(black)       /* what is handed out during a sweep is not marked before */               \
   X(cached)      /* what threads have at hand is not marked before a sweep */               \

@@ -31,19 +31,19 @@ void Collector::AwaitMemory() {
   const uint32_t seen = ended_.load(std::memory_order_relaxed);
   const uint64_t ceiling = ceiling_.load(std::memory_order_relaxed);
   // The further it has run away, the longer: in the end until the cycle is over.
-  for (uint64_t waited = 0; LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen;) {
+  const uint64_t begin = clock::Now();
+  while (LeadsBeside() && ended_.load(std::memory_order_relaxed) == seen) {
     const uint64_t in_use = heap().pages().in_use_pages() * kPageSize;
     const unsigned most = in_use < ceiling ? pace_.load(std::memory_order_relaxed) == Cycle::kSlowed
                           : in_use < ceiling + ceiling / 8 ? 1
                           : in_use < ceiling + ceiling / 4 ? 2
                                                            : 1000;
-    if (waited >= most * kThrottle) return;
+    if (clock::Now() - begin >= most * kThrottle) return;
     const uint64_t wait = heap().phase() == Phase::kSweeping ? kLookInSweep : kThrottle;
     const timespec rest{0, static_cast<long>(wait)};
     throttled_.fetch_add(1, std::memory_order_relaxed);
     FutexWait(&ended_, seen, &rest);
     throttled_.fetch_sub(1, std::memory_order_relaxed);
-    waited += wait;
   }
 }
 

@@ -20,6 +20,9 @@ constexpr uint64_t kFewPages = 512;
 constexpr uint64_t kManyPages = 16384, kManyOfHeap = 8;
 constexpr unsigned kMostRounds = 10;
 constexpr unsigned kMostHeldRounds = 3;
+// A round that found more was too long for a short stop to find less.
+constexpr uint64_t kTrialPages = 2048;
+constexpr unsigned kMostTrials = 3;
 constexpr unsigned kMostAwaited = 4;
 constexpr uint64_t kAwaited = 50 * clock::kMicrosecond;
 // In a larger heap the last stop must not have to look for what holds marked blocks.
@@ -246,13 +249,12 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       break;
     case Stage::kArmLarge:
       ArmLarge();
-      rounds_piece_ = round_ = held_rounds_ = awaited_ = 0;
+      rounds_piece_ = round_ = trials_ = held_rounds_ = awaited_ = 0;
       round_pages_ = round_armed_ = 0;
       last_round_pages_ = UINT64_MAX;
       stage_ = dirty_.rearms() ? Stage::kRounds : Stage::kSlices;
       break;
     case Stage::kRounds: {
-      bool complete;
       if (!Mark(deadline, workers)) break;
       // Who is to be held comes to where it allocates first, mostly.
       if (held_ && !hurry_ && awaited_++ < kMostAwaited) {
@@ -260,11 +262,13 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
         return Outcome::kWaits;
       }
       const uint64_t armed_for = clock::Now() - armed_;
-      if (!Round(UINT64_MAX, workers, &complete)) break;
+      if (!Round(UINT64_MAX, workers, true)) break;
       ++round_;
       const uint64_t many = Min(kManyPages, heap().pages().in_use_pages() / kManyOfHeap);
-      if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
-          (outrun_ && round_pages_ > Max(many / 4, last_round_pages_ / 4 * 3))) {
+      if (round_pages_ <= kTrialPages && trials_ < kMostTrials && !held_ && !Skips(Skip::trial)) {
+        stage_ = Stage::kTrial;
+      } else if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
+                 (outrun_ && round_pages_ > Max(many / 4, last_round_pages_ / 4 * 3))) {
         // Where nobody writes any more, the stop need not look for what was written.
         if (held_ && (Writes() == written_at_ || ++held_rounds_ == kMostHeldRounds))
           stage_ = Stage::kSlices;
@@ -281,6 +285,8 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       round_pages_ = 0;
       break;
     }
+    case Stage::kTrial:
+      return TryLast(caller);
     case Stage::kSlices:
       return Slice(caller);
     case Stage::kOneStop:

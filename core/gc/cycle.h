@@ -12,8 +12,10 @@
 //   pass     once over all marked blocks of that in the order of addresses: what was missed because
 //            it was written while it was being marked is found here
 //   rounds   what was written since is fetched, armed again and scanned, while there is less of
-//            it each time; a program that outruns them is slowed down where it allocates,
-//            and at last, for one round and the stop behind it, held there
+//            it each time; a program that outruns them, and some trials, is slowed down where it
+//            allocates, and at last, for one round and the stop behind it, held there
+//   trial    where a round found little, a short stop: what was written since is scanned, and if
+//            there is time for all of it, all roots are looked at again, and that ends it
 //   slices   short stops, each of which clears more than the program can write until the next;
 //            the one in which everything is found clean looks at all roots again, and ends it
 //   untrack, sweep  piece by piece
@@ -107,6 +109,7 @@ class Cycle {
     kPass,
     kArmLarge,
     kRounds,
+    kTrial,
     kSlices,
     kOneStop,
     kAtOnce,
@@ -119,6 +122,7 @@ class Cycle {
     Cycle* self;
     uint64_t deadline;
     bool written = true;  // pages may have been
+    bool rearms = true;
     std::atomic<size_t> next{0};
     std::atomic<bool> complete{true};
     std::atomic<uint64_t> pages{0};
@@ -158,12 +162,16 @@ class Cycle {
   size_t RunsToFetch(Range piece, Range* runs) const;
   bool Pass(uint64_t deadline);
   void ArmLarge();
-  bool Round(uint64_t deadline, unsigned members, bool* complete);
+  bool Round(uint64_t deadline, unsigned members, bool rearms);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
   void TurnToSweeping(bool armed);
   bool WouldKeep(bool at_once);
+  Outcome TryLast(RootScanner::Caller caller);
   Outcome Slice(RootScanner::Caller caller);
-  bool Complete(RootScanner::Caller caller, bool at_once);
+  // What a last stop finds left: all, what it arms anew, so that the next one goes on from there if
+  // it is too much, or what only this one can use.
+  enum class Left { kAll, kRearmed, kOnce };
+  bool Complete(RootScanner::Caller caller, Left left);
   void Verify(RootScanner::Caller caller);
   bool MarkAll(RootScanner::Caller caller);
   void ArmFull();
@@ -192,7 +200,7 @@ class Cycle {
   uint64_t slice_ = 0;        // nanoseconds that a stop may last
   uint64_t fetch_time_ = 0;   // of a round: nanoseconds, without the scans
   size_t tracked_bytes_ = 0;  // of addresses
-  unsigned round_ = 0, held_rounds_ = 0, awaited_ = 0;
+  unsigned round_ = 0, trials_ = 0, held_rounds_ = 0, awaited_ = 0;
   uint64_t round_pages_ = 0, last_round_pages_ = 0;
   uint64_t round_armed_ = 0;  // of the former: were armed before
   size_t piece_ = 0;          // of arming and disarming

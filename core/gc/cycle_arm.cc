@@ -47,9 +47,11 @@ bool HasMarks(const Arena& arena, uintptr_t page, uintptr_t* end) {
 }  // namespace
 
 // What a program writes while a cycle marks it is scanned once more, and costs it a fault a page;
-// what is armed late is all scanned once more. The last cycle tells which is less.
+// what is armed late is all scanned once more. The last cycle tells which is less. In a large heap
+// that is not known, since a program that faults everywhere writes little; there the time in which
+// it is tracked counts, and a pass is much shorter than marking.
 bool Cycle::ArmsEarly() const {
-  if (Skips(Skip::arm_first) || Skips(Skip::pass)) return false;
+  if (Skips(Skip::arm_first) || Skips(Skip::pass) || !selective_) return false;
   const uint64_t pages = heap().pages().in_use_pages();
   if (written_per_ms_ == UINT64_MAX) return pages * kPageSize <= kSmallHeap;
   return written_per_ms_ * (mark_time_ / clock::kMillisecond + 1) <= pages / 2;

@@ -22,18 +22,20 @@ struct Cycle::Visit {
   Marker* marker;
   const Arena* arena;
   uint64_t deadline;
-  uint64_t pages;
-  uint64_t armed;  // of them
-  bool late;
-  uint64_t scanning;  // nanoseconds
+  bool rearms = true;
+  uint64_t pages = 0;
+  uint64_t armed = 0;  // of them
+  bool late = false;
+  uint64_t scanning = 0;  // nanoseconds
 };
 
-// Fetched is fetched: what there is no time for stays on the cards, with the rest of its batch.
+// Fetched and armed again is fetched: what there is no time for stays on the cards, with the rest
+// of its batch.
 bool Cycle::VisitDirty(void* data, Range run) {
   auto* v = static_cast<Visit*>(data);
   if (v->late) {
     v->pages += run.size() / kPageSize;
-    v->arena->tables().SetCards(run);
+    if (v->rearms) v->arena->tables().SetCards(run);
     return false;
   }
   const uint64_t begin = clock::Now();
@@ -44,14 +46,14 @@ bool Cycle::VisitDirty(void* data, Range run) {
       page += kPageSize;
       if (page < run.hi) continue;
     } else {
-      const bool armed = NoteArmed(span);
+      const bool armed = v->rearms && NoteArmed(span);
       page = v->marker->ScanDirty(page, run.hi);
       v->pages += (page - at) / kPageSize;
       if (armed) v->armed += (page - at) / kPageSize;
     }
     const uint64_t now = clock::Now();
     v->late = now >= v->deadline;
-    if (v->late) v->arena->tables().SetCards({page, run.hi});
+    if (v->late && v->rearms) v->arena->tables().SetCards({page, run.hi});
     if (v->late || page >= run.hi) v->scanning += now - begin;
   }
   return !v->late;
@@ -144,12 +146,14 @@ bool Cycle::TakeCards(Marker* marker, Range piece, uint64_t deadline) {
 // Another number wherever a page of the heap may have been written (DirtyPages::Writes).
 uint64_t Cycle::Writes() const { return dirty_.Writes() + blocking::OthersWrites(); }
 
-// Fetches, arms anew and scans what was written, all pieces of the heap once; or as far as time
-// goes, and then on from there. `complete` is set when all pieces have been fetched in this call.
-// Where nobody has written since before the last complete round began, that one has seen it all:
-// what the page tables of a large heap would say is known, and only the cards are looked at.
-bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
+// Fetches and scans what was written, all pieces of the heap once; or as far as time goes, and
+// then, if it is armed anew, on from there: true if all pieces have been fetched in this call.
+// Without arming it is worth nothing unless it is complete, and the world is stopped. Where nobody
+// has written since before the last complete round began, that one has seen it all: what the page
+// tables of a large heap would say is known, and only the cards are looked at.
+bool Cycle::Round(uint64_t deadline, unsigned members, bool rearms) {
   Job job{this, deadline};
+  job.rearms = rearms;
   const uint64_t writes = Writes();
   if (TrackExtents()) written_at_ = 0;
   job.written = writes != written_at_ && (written_at_ == 0 || !Skips(Skip::writes));
@@ -161,7 +165,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
         Marker& marker = self->markers_[member];
-        Visit visit{&marker, &heap().pages().arena(), j->deadline, 0, 0, false, 0};
+        Visit visit{&marker, &heap().pages().arena(), j->deadline, j->rearms};
         Range runs[kMostRuns];
         uint64_t fetch = 0;
         for (;;) {
@@ -173,7 +177,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
           const size_t count = j->written ? self->RunsToFetch(piece, runs) : 0;
           for (size_t r = 0; r < count; ++r) {
             for (uintptr_t at = runs[r].lo; at < runs[r].hi && !visit.late;)
-              at = self->dirty_.Fetch({at, runs[r].hi}, true, VisitDirty, &visit);
+              at = self->dirty_.Fetch({at, runs[r].hi}, j->rearms, VisitDirty, &visit);
           }
           fetch += clock::Now() - begin - (visit.scanning - scanned);
           if (visit.late || !self->TakeCards(&marker, piece, j->deadline)) {
@@ -189,15 +193,15 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
       },
       &job, members);
   const size_t done = Min(job.next.load(std::memory_order_relaxed), rounds_count_);
-  *complete = job.complete.load(std::memory_order_relaxed);
+  const bool complete = job.complete.load(std::memory_order_relaxed);
   // From the first piece that was not done wholly on; those before are done again, and cost little.
-  rounds_piece_ = *complete || rounds_count_ == 0
+  rounds_piece_ = complete || !rearms || rounds_count_ == 0
                       ? 0
                       : (rounds_piece_ + (done > members ? done - members : 0)) % rounds_count_;
   // Where only marked blocks are watched, others may be written without a fault, and be marked
   // then.
-  if (job.written) written_at_ = *complete && !selective_ ? writes : 0;
-  if (done != 0 && job.written) {
+  if (job.written) written_at_ = complete && rearms && !selective_ ? writes : 0;
+  if (done != 0 && job.written && rearms) {
     const uint64_t fetch = job.fetch.load(std::memory_order_relaxed) / team_.members();
     // A program that faults meanwhile makes it longer than it is during a stop.
     fetch_time_ = Min(fetch * rounds_count_ / done, rounds_count_ * kFetchOfPiece);
@@ -206,7 +210,7 @@ bool Cycle::Round(uint64_t deadline, unsigned members, bool* complete) {
   round_armed_ += job.armed.load(std::memory_order_relaxed);
   record_.dirty_pages += (selective_ ? job.armed : job.pages).load(std::memory_order_relaxed);
   record_.cpu += job.cpu.load(std::memory_order_relaxed);
-  return *complete;
+  return complete;
 }
 
 // Which pages of old blocks were written, as their summaries say then. Nothing is armed again while
@@ -252,7 +256,7 @@ bool Cycle::ScanOld(uint64_t deadline) {
         auto* j = static_cast<Job*>(data);
         Cycle* self = j->self;
         const uint64_t cpu = clock::ThreadCpu();
-        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline, 0, 0, false, 0};
+        Visit visit{&self->markers_[member], &heap().pages().arena(), j->deadline};
         const size_t count = self->PieceCount() * kPartsOfPiece;
         while (!visit.late) {
           const size_t i = j->next.fetch_add(1, std::memory_order_relaxed);

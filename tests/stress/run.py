@@ -37,6 +37,7 @@ CONTROLS = {
     "born_noted": FAST,
     "promoted": {**FAST, "GCMALLOC_CHECKMARK": "1"},
     "born_white": FAST,
+    "trial_left": {"GCMALLOC_CHECKMARK": "1"},
     "beside,stop_arms": {**FAST, "GCMALLOC_CHECKMARK": "1"},
 }
 # What can be left out without harm. Where a thread cannot have descriptors of its own, there is none. What the dirty
@@ -45,6 +46,7 @@ WITHOUT = {
     "without_threads": {"GCM_TEST_SKIP": "own_descriptors"},
     "without_arm_first": {"GCM_TEST_SKIP": "arm_first"},
     "without_selective": {"GCM_TEST_SKIP": "selective"},
+    "without_trial": {"GCM_TEST_SKIP": "trial"},
     "without_beside": {"GCM_TEST_SKIP": "beside"},
     "without_beside_fast": {**FAST, "GCM_TEST_SKIP": "beside"},
     "without_dirty_but_with_barriers": {"GCM_TEST_SKIP": "dirty", "MUTATOR_BARRIER": "1"},
