@@ -190,6 +190,30 @@ bool Cycle::Reset(uint64_t deadline) {
   return true;
 }
 
+// What a round has found, that began so long after arming, says what comes next.
+void Cycle::TurnAfterRound(uint64_t armed_for) {
+  ++round_;
+  const uint64_t many = Min(kManyPages, heap().pages().in_use_pages() / kManyOfHeap);
+  if (round_pages_ <= kTrialPages && trials_ < kMostTrials && !held_ && !Skips(Skip::trial)) {
+    stage_ = Stage::kTrial;
+  } else if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
+             (outrun_ && round_pages_ > Max(many / 4, last_round_pages_ / 4 * 3))) {
+    // Where nobody writes any more, the stop need not look for what was written.
+    if (held_ && (Writes() == written_at_ || ++held_rounds_ == kMostHeldRounds))
+      stage_ = Stage::kSlices;
+    held_ = true;
+  } else if (round_pages_ > Min(many, last_round_pages_ / 2)) {
+    outrun_ = true;
+  }
+  if (round_ == 1) {
+    outruns_ = round_pages_ > many / 2;
+    written_per_ms_ =
+        (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
+  }
+  last_round_pages_ = round_pages_;
+  round_pages_ = 0;
+}
+
 Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
   const uint64_t now = clock::Now();
   const uint64_t deadline = budget == UINT64_MAX ? UINT64_MAX : now + budget;
@@ -263,26 +287,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       const uint64_t armed_for = clock::Now() - armed_;
       if (!Round(UINT64_MAX, workers, true)) break;
-      ++round_;
-      const uint64_t many = Min(kManyPages, heap().pages().in_use_pages() / kManyOfHeap);
-      if (round_pages_ <= kTrialPages && trials_ < kMostTrials && !held_ && !Skips(Skip::trial)) {
-        stage_ = Stage::kTrial;
-      } else if (round_pages_ <= kFewPages || round_ >= kMostRounds ||
-                 (outrun_ && round_pages_ > Max(many / 4, last_round_pages_ / 4 * 3))) {
-        // Where nobody writes any more, the stop need not look for what was written.
-        if (held_ && (Writes() == written_at_ || ++held_rounds_ == kMostHeldRounds))
-          stage_ = Stage::kSlices;
-        held_ = true;
-      } else if (round_pages_ > Min(many, last_round_pages_ / 2)) {
-        outrun_ = true;
-      }
-      if (round_ == 1) {
-        outruns_ = round_pages_ > many / 2;
-        written_per_ms_ =
-            (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
-      }
-      last_round_pages_ = round_pages_;
-      round_pages_ = 0;
+      TurnAfterRound(armed_for);
       break;
     }
     case Stage::kTrial:

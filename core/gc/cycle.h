@@ -156,6 +156,7 @@ class Cycle {
   bool TrackExtents();
   uint64_t Writes() const;
   bool Arm(uint64_t deadline);
+  bool ArmSpans(SpanWalk::Arming arming, uint64_t deadline);
   void ArmInUse(Range piece);
   static bool NoteArmed(Span* span);
   static constexpr size_t kMostRuns = 64;
@@ -163,6 +164,7 @@ class Cycle {
   bool Pass(uint64_t deadline);
   void ArmLarge();
   bool Round(uint64_t deadline, unsigned members, bool rearms);
+  void TurnAfterRound(uint64_t armed_for);
   bool TakeCards(Marker* marker, Range piece, uint64_t deadline);
   void TurnToSweeping(bool armed);
   bool WouldKeep(bool at_once);

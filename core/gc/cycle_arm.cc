@@ -90,6 +90,11 @@ bool Cycle::Arm(uint64_t deadline) {
   const SpanWalk::Arming arming = early_   ? SpanWalk::Arming::kEarly
                                   : minor_ ? SpanWalk::Arming::kLateBesideKept
                                            : SpanWalk::Arming::kLate;
+  return ArmSpans(arming, deadline);
+}
+
+// From where the walk is on.
+bool Cycle::ArmSpans(SpanWalk::Arming arming, uint64_t deadline) {
   Range runs[kRunsAtOnce];
   for (bool over = false; !over;) {
     const size_t count = walk_.ArmSome(arming, runs, kRunsAtOnce, &over);

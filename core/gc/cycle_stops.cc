@@ -29,7 +29,6 @@ constexpr uint64_t kLeastRun = 50 * clock::kMicrosecond;
 constexpr unsigned kMostSlices = 2000;
 // Open at the same time: the map, its pages, the list of descriptors and one of these.
 constexpr unsigned kDescriptors = 4;
-constexpr size_t kRunsAtOnce = 64;
 constexpr uint64_t kFirstWait = 2 * clock::kMillisecond;
 constexpr unsigned kMostWaitDoublings = 8;
 // With threads that do not stop at once. They tell when they could: only an attempt after so long
@@ -203,12 +202,8 @@ bool Cycle::MarkAll(RootScanner::Caller caller) {
 
 // With the world stopped, and all marked: what is old is watched from here on.
 void Cycle::ArmFull() {
-  Range runs[kRunsAtOnce];
   walk_.Begin();
-  for (bool over = false; !over;) {
-    const size_t count = walk_.ArmSome(SpanWalk::Arming::kEarly, runs, kRunsAtOnce, &over);
-    for (size_t i = 0; i < count; ++i) dirty_.Arm(runs[i]);
-  }
+  ArmSpans(SpanWalk::Arming::kEarly, UINT64_MAX);
   walk_.Begin();
 }
 

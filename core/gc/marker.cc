@@ -182,13 +182,18 @@ void Marker::OpenSpan(uintptr_t start) {
   if (lo != hi) OpenRun(lo, hi, k.size);
 }
 
+// All that is on the way.
+void Marker::FinishRuns() {
+  while (first_run_ != last_run_) ScanOldestRun();
+  SettleAll();
+}
+
 bool Marker::Take(uintptr_t* entry) {
   for (;;) {
     if (stack_.Pop(entry, &marking_->pool)) return true;
     if (queue_.Pop(entry, &marking_->pool)) return true;
     if (count_ == 0 && first_run_ == last_run_) return false;
-    while (first_run_ != last_run_) ScanOldestRun();
-    SettleAll();
+    FinishRuns();
   }
 }
 
@@ -300,8 +305,7 @@ uintptr_t Marker::ScanDirty(uintptr_t lo, uintptr_t hi) {
 void Marker::ShareSurplus() {
   if (!marking_->shared.IsWanted()) return;
   // What is on the way is to be split with the rest.
-  while (first_run_ != last_run_) ScanOldestRun();
-  SettleAll();
+  FinishRuns();
   Segment* spare = stack_.Spare(&marking_->pool);
   if (spare == nullptr) spare = queue_.Spare(&marking_->pool);
   if (spare != nullptr) marking_->shared.Share(spare);

@@ -122,6 +122,7 @@ class Marker {
   void Enqueue(uintptr_t start);
   void Note(uintptr_t start, unsigned size_class);
   void Push(uintptr_t entry);
+  void FinishRuns();
   bool Take(uintptr_t* entry);
   void ScanEntry(uintptr_t entry);
   void OpenSpan(uintptr_t start);
