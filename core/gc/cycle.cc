@@ -207,8 +207,7 @@ void Cycle::TurnAfterRound(uint64_t armed_for) {
   }
   if (round_ == 1) {
     outruns_ = round_pages_ > many / 2;
-    written_per_ms_ =
-        (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
+    if (selective_) written_per_ms_ = round_armed_ / (armed_for / clock::kMillisecond + 1);
   }
   last_round_pages_ = round_pages_;
   round_pages_ = 0;
@@ -255,7 +254,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       outrun_ = outruns_;
       piece_ = 0;
-      stage_ = arms_early_ && !selective_ ? Stage::kArmLarge : Stage::kArm;
+      stage_ = Stage::kArm;
       break;
     case Stage::kArm:
       if (!Arm(deadline)) break;
