@@ -207,7 +207,8 @@ void Cycle::TurnAfterRound(uint64_t armed_for) {
   }
   if (round_ == 1) {
     outruns_ = round_pages_ > many / 2;
-    if (selective_) written_per_ms_ = round_armed_ / (armed_for / clock::kMillisecond + 1);
+    written_per_ms_ =
+        (selective_ ? round_armed_ : round_pages_) / (armed_for / clock::kMillisecond + 1);
   }
   last_round_pages_ = round_pages_;
   round_pages_ = 0;
@@ -254,7 +255,7 @@ Cycle::Outcome Cycle::Step(uint64_t budget, RootScanner::Caller caller) {
       }
       outrun_ = outruns_;
       piece_ = 0;
-      stage_ = Stage::kArm;
+      stage_ = arms_early_ && !selective_ ? Stage::kArmLarge : Stage::kArm;
       break;
     case Stage::kArm:
       if (!Arm(deadline)) break;
