@@ -47,13 +47,14 @@ bool HasMarks(const Arena& arena, uintptr_t page, uintptr_t* end) {
 }  // namespace
 
 // What a program writes while a cycle marks it is scanned once more, and costs it a fault a page;
-// what is armed late is all scanned once more. The last cycle tells which is less. In a large heap
-// that is not known, since a program that faults everywhere writes little; there the time in which
-// it is tracked counts, and a pass is much shorter than marking.
+// what is armed late is all scanned once more. The last cycle tells which is less. But a program
+// that faults at every store writes little, and would go on so for as long as a large heap is
+// marked: there only who writes next to nothing has it armed early.
 bool Cycle::ArmsEarly() const {
-  if (Skips(Skip::arm_first) || Skips(Skip::pass) || !selective_) return false;
+  if (Skips(Skip::arm_first) || Skips(Skip::pass)) return false;
   const uint64_t pages = heap().pages().in_use_pages();
   if (written_per_ms_ == UINT64_MAX) return pages * kPageSize <= kSmallHeap;
+  if (!selective_) return written_per_ms_ == 0;
   return written_per_ms_ * (mark_time_ / clock::kMillisecond + 1) <= pages / 2;
 }
 
